@@ -1,0 +1,74 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <napi.h>
+#include <torch/version.h>
+
+#include "binding/error_translation.h"
+#include "binding/generator_wrap.h"
+#include "binding/napi_setup.h"
+#include "binding/ops_wrap.h"
+#include "binding/scheduler_wrap.h"
+#include "binding/tensor_wrap.h"
+#include "core/device.h"
+#include "core/sampling/noise_source.h"
+
+namespace nd::binding {
+namespace {
+
+/// Enough that one slow forward does not hold up the others; each uses all of libtorch's threads within an operator.
+constexpr size_t kExecutorThreads = 4;
+
+/// init({ makeError: (code: string, message: string) => Error }): void
+void init(const Napi::CallbackInfo& info) {
+  addon_data(info.Env()).make_error =
+      Napi::Persistent(info[0].As<Napi::Object>().Get("makeError").As<Napi::Function>());
+}
+
+/// randn(shape: number[], generators: GeneratorHandle | GeneratorHandle[] | undefined, dtype: DType, device: string)
+Napi::Value randn_js(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto options = at::TensorOptions(parse_dtype(info[2].As<Napi::String>())).device(parse_device(info[3].As<Napi::String>()));
+    return TensorHandle::wrap(info.Env(), nd::randn(integers(info[0], "shape"),
+                                                    GeneratorHandle::unwrap_list(info[1], "generator"), options));
+  });
+}
+
+/// threads(): { intraOp: number; available: number }
+Napi::Value threads(const Napi::CallbackInfo& info) {
+  auto result = Napi::Object::New(info.Env());
+  result.Set("intraOp", at::get_num_threads());
+  result.Set("available", available_threads());
+  return result;
+}
+
+/// runtime(): { torchVersion: string; cuda: boolean; cudaDevices: number; parallel: string }
+Napi::Value runtime(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    auto result = Napi::Object::New(info.Env());
+    result.Set("torchVersion", TORCH_VERSION);
+    result.Set("cudaLinked", at::detail::getCUDAHooks().hasCUDA() || at::hasCUDA());
+    result.Set("cudaDevices", Napi::Number::New(info.Env(), static_cast<double>(at::hasCUDA() ? at::getNumGPUs() : 0)));
+    result.Set("parallel", at::get_parallel_info());
+    return result;
+  });
+}
+
+Napi::Object define(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new AddonData());
+  addon_data(env).executor = std::make_unique<Executor>(env, kExecutorThreads);
+  at::set_num_threads(available_threads());
+  TensorHandle::define(env, exports);
+  GeneratorHandle::define(env, exports);
+  SchedulerHandle::define(env, exports);
+  define_ops(env, exports);
+  exports.Set("init", Napi::Function::New(env, init, "init"));
+  exports.Set("randn", Napi::Function::New(env, randn_js, "randn"));
+  exports.Set("threads", Napi::Function::New(env, threads, "threads"));
+  exports.Set("runtime", Napi::Function::New(env, runtime, "runtime"));
+  return exports;
+}
+
+NODE_API_MODULE(node_diffusers, define)
+
+}  // namespace
+}  // namespace nd::binding

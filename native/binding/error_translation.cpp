@@ -1,0 +1,49 @@
+#include "binding/error_translation.h"
+
+#include <c10/util/Exception.h>
+
+#include <new>
+#include <string>
+
+#include "binding/napi_setup.h"
+#include "core/errors.h"
+
+namespace nd::binding {
+namespace {
+
+Napi::Error make_error(Napi::Env env, ErrorCode code, const std::string& message) {
+  const auto& factory = addon_data(env).make_error;
+  const auto text = Napi::String::New(env, message);
+  if (factory.IsEmpty()) return Napi::Error::New(env, message);
+  return Napi::Error(env, factory.Call({Napi::String::New(env, code_name(code)), text}));
+}
+
+/// CPU out of memory is a plain c10::Error; only its text tells.
+bool is_out_of_memory(const std::string& message) {
+  return message.find("DefaultCPUAllocator") != std::string::npos || message.find("out of memory") != std::string::npos;
+}
+
+}  // namespace
+
+Napi::Error translate(Napi::Env env, std::exception_ptr exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const Napi::Error& e) {
+    return e;
+  } catch (const Error& e) {
+    return make_error(env, e.code(), e.what());
+  } catch (const c10::OutOfMemoryError& e) {
+    return make_error(env, ErrorCode::out_of_memory, e.what_without_backtrace());
+  } catch (const c10::Error& e) {
+    const std::string message = e.what_without_backtrace();
+    return make_error(env, is_out_of_memory(message) ? ErrorCode::out_of_memory : ErrorCode::op, message);
+  } catch (const std::bad_alloc&) {
+    return make_error(env, ErrorCode::out_of_memory, "out of memory");
+  } catch (const std::exception& e) {
+    return make_error(env, ErrorCode::op, e.what());
+  } catch (...) {
+    return make_error(env, ErrorCode::op, "native code threw something that is no std::exception");
+  }
+}
+
+}  // namespace nd::binding

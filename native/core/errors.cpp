@@ -1,0 +1,23 @@
+#include "core/errors.h"
+
+namespace nd {
+
+const char* code_name(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::argument: return "ERR_ARGUMENT";
+    case ErrorCode::shape: return "ERR_SHAPE";
+    case ErrorCode::dtype: return "ERR_DTYPE";
+    case ErrorCode::device: return "ERR_DEVICE";
+    case ErrorCode::config: return "ERR_CONFIG";
+    case ErrorCode::timestep: return "ERR_TIMESTEP";
+    case ErrorCode::checkpoint: return "ERR_CHECKPOINT";
+    case ErrorCode::not_found: return "ERR_NOT_FOUND";
+    case ErrorCode::aborted: return "ERR_ABORTED";
+    case ErrorCode::disposed: return "ERR_DISPOSED";
+    case ErrorCode::out_of_memory: return "ERR_OUT_OF_MEMORY";
+    case ErrorCode::op: return "ERR_OP";
+  }
+  throw std::logic_error("an ErrorCode without a name");
+}
+
+}  // namespace nd

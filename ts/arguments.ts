@@ -1,0 +1,64 @@
+import { ArgumentError } from './errors';
+
+/** `value` as an error message shows it: short, on one line, and telling a string from a number. */
+export function showValue(value: unknown): string {
+  if (typeof value === 'string') return shorten(JSON.stringify(value));
+  if (typeof value === 'bigint') return shorten(`${value}n`);
+  if (typeof value === 'function') return 'a function';
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (Array.isArray(value) || ArrayBuffer.isView(value)) {
+    const { length } = value as unknown as ArrayLike<unknown>;
+    const shown = length <= 8 ? Array.from(value as unknown as ArrayLike<unknown>, showItem).join(', ') : null;
+    return shown === null ? `an array of ${length}` : shorten(`[${shown}]`);
+  }
+  return 'an object';
+}
+
+const showItem = (item: unknown): string =>
+  typeof item === 'object' && item !== null ? '…' : showValue(item);
+
+const shorten = (text: string): string => (text.length <= 60 ? text : `${text.slice(0, 57)}…`);
+
+/** The one of `candidates` nearest to `word` in edits, or `undefined` when none is near enough to be meant. */
+export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+/** Levenshtein's distance, one row at a time; long words are cut, since keys are short and input is anyone's. */
+function editDistance(a: string, b: string): number {
+  const [left, right] = [a.slice(0, 64), b.slice(0, 64)];
+  let row = Array.from({ length: right.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= left.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= right.length; j++) {
+      const substituted = row[j - 1]! + (left[i - 1] === right[j - 1] ? 0 : 1);
+      next.push(Math.min(substituted, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[right.length]!;
+}
+
+/**
+ * Checks that an options object has only known keys.
+ *
+ * @throws ArgumentError naming the function, the unknown key and the one that may be meant.
+ */
+export function checkOptions(name: string, options: object | undefined, known: readonly string[]): void {
+  if (options === undefined) return;
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new ArgumentError(`${name}: options must be an object, got ${showValue(options)}`);
+  }
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const meant = nearest(key, known);
+    const advice = meant === undefined ? `it wants ${known.join(', ')}` : `did you mean ${meant}?`;
+    throw new ArgumentError(`${name}: unknown option ${showValue(key)}; ${advice}`);
+  }
+}

@@ -1,0 +1,32 @@
+import type { z } from 'zod';
+import { ConfigError } from '../errors';
+import { showValue, type SpelledValue } from './keys';
+
+/** Zod schemas by key; each one's description is what it wants, in words. */
+export type Fields = Readonly<Record<string, z.ZodType>>;
+
+/**
+ * Reads every key of `fields` out of `entries`, with the field's default where the key is missing.
+ *
+ * @throws ConfigError naming the key as the caller spelled it, what it got and what it wants.
+ */
+export function parseFields(fields: Fields, entries: ReadonlyMap<string, SpelledValue>): Record<string, unknown> {
+  const parsed: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(fields)) {
+    const entry = entries.get(name);
+    const result = field.safeParse(entry?.value);
+    if (!result.success) {
+      throw new ConfigError(
+        `${entry?.key ?? name} must be ${field.description}, got ${showValue(entry?.value)}${where(result.error)}`,
+      );
+    }
+    parsed[name] = result.data;
+  }
+  return parsed;
+}
+
+/** Which element of an array failed, for lists too long to show. */
+function where(error: z.ZodError): string {
+  const index = error.issues[0]?.path[0];
+  return typeof index === 'number' ? ` (at index ${index})` : '';
+}

@@ -1,0 +1,75 @@
+import type { DiffusersError, ErrorCode } from '../errors';
+
+/** The dtypes of the public API. */
+export type DType = 'float32' | 'float64' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'uint8' | 'bool';
+
+/** What a dtype's bytes come back as: float16 and bfloat16 widen to Float32Array, bool is a Uint8Array of 0 and 1. */
+export type TensorData = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array;
+
+/** One at::Tensor (native/binding/tensor_wrap). */
+export interface TensorHandle {
+  readonly shape: number[];
+  readonly dtype: DType;
+  readonly device: string;
+  readonly disposed: boolean;
+  data(): TensorData;
+  dispose(): void;
+}
+
+/** One at::Generator (native/binding/generator_wrap). */
+export interface GeneratorHandle {
+  readonly device: string;
+  manualSeed(seed: bigint): void;
+  getState(): TensorHandle;
+  setState(state: TensorHandle): void;
+}
+
+export type GeneratorHandles = GeneratorHandle | GeneratorHandle[] | undefined;
+
+export type SchedulerClass = 'DDPMScheduler' | 'DDIMScheduler' | 'DDIMInverseScheduler';
+
+/** One native scheduler (native/binding/scheduler_wrap). Lists of timesteps are integers in Float64Arrays. */
+export interface SchedulerHandle {
+  tables(): { betas: Float32Array; alphas: Float32Array; alphasCumprod: Float32Array; finalAlphaCumprod: number };
+  timesteps(): Int32Array;
+  numInferenceSteps(): number | null;
+  setNumInferenceSteps(n: number): void;
+  setCustomTimesteps(timesteps: Float64Array): void;
+  previousTimestep(t: number): number;
+  step(
+    modelOutput: TensorHandle,
+    timesteps: Float64Array,
+    sample: TensorHandle,
+    prevTimesteps: Float64Array | undefined,
+    eta: Float64Array,
+    useClippedModelOutput: boolean,
+    generators: GeneratorHandles,
+    varianceNoise: TensorHandle | undefined,
+    returnPredOriginalSample: boolean,
+  ): [prevSample: TensorHandle, predOriginalSample: TensorHandle | null];
+  addNoise(originalSamples: TensorHandle, noise: TensorHandle, timesteps: Float64Array): TensorHandle;
+  getVelocity(sample: TensorHandle, noise: TensorHandle, timesteps: Float64Array): TensorHandle;
+  posterior(
+    sample: TensorHandle,
+    originalSample: TensorHandle,
+    timesteps: Float64Array,
+    prevTimesteps: Float64Array | undefined,
+  ): { mean: TensorHandle; variance: Float32Array };
+}
+
+/** A value that crosses to an operator or a TorchScript method, and back (native/binding/ivalue_convert). */
+export type NativeValue = unknown;
+
+/** Every bound function of the addon. */
+export interface NativeAddon {
+  init(hooks: { makeError: (code: ErrorCode, message: string) => DiffusersError }): void;
+  tensorFrom(data: ArrayBufferView, shape: number[], dtype: DType): TensorHandle;
+  randn(shape: number[], generators: GeneratorHandles, dtype: DType, device: string): TensorHandle;
+  TensorHandle: new (internal: never) => TensorHandle;
+  GeneratorHandle: new (device: string, isDefault: boolean) => GeneratorHandle;
+  SchedulerHandle: new (className: SchedulerClass, config: object) => SchedulerHandle;
+  callOp(name: string, args: NativeValue[]): NativeValue;
+  opNames(): string[];
+  threads(): { intraOp: number; available: number };
+  runtime(): { torchVersion: string; cudaLinked: boolean; cudaDevices: number; parallel: string };
+}

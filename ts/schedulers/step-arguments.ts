@@ -1,0 +1,54 @@
+import { ArgumentError, TimestepError } from '../errors';
+import { showValue } from '../arguments';
+import type { TensorHandle } from '../native/addon-types';
+import { Tensor } from '../tensor';
+import { HANDLE } from '../tensor/handle';
+
+/** One timestep for the whole batch, or one per sample: a number, an array, or an integer tensor of at most one dimension. */
+export type Timesteps = number | ArrayLike<number> | Tensor;
+
+/** What has a length and numbers, but is no string. */
+function isArrayLike(value: unknown): value is ArrayLike<number> {
+  return typeof value === 'object' && value !== null && Number.isInteger((value as ArrayLike<number>).length);
+}
+
+function numbersOf(value: unknown, name: string, wanted: string): Float64Array {
+  if (typeof value === 'number') return Float64Array.of(value);
+  if (value instanceof Tensor) {
+    if (value.shape.length > 1) throw new ArgumentError(`${name} must have at most one dimension, got shape [${value.shape.join(', ')}]`);
+    const list = value.tolist();
+    return Float64Array.from(typeof list === 'number' ? [list] : (list as number[]));
+  }
+  if (!isArrayLike(value)) throw new ArgumentError(`${name} must be ${wanted}, got ${showValue(value)}`);
+  const numbers = new Float64Array(value.length);
+  for (let i = 0; i < numbers.length; i++) {
+    const entry: unknown = value[i];
+    if (typeof entry !== 'number') throw new ArgumentError(`${name} must hold numbers, got ${showValue(entry)} at index ${i}`);
+    numbers[i] = entry;
+  }
+  return numbers;
+}
+
+/** Reads timesteps for the addon. @throws TimestepError for a number that is no integer, ArgumentError for no number. */
+export function readTimesteps(value: unknown, name: string): Float64Array {
+  const numbers = numbersOf(value, name, 'an integer, an array of integers or a Tensor');
+  for (const number of numbers) {
+    if (!Number.isSafeInteger(number)) throw new TimestepError(`${name} must be an integer, got ${number}`);
+  }
+  return numbers;
+}
+
+/** Reads η for the addon. @throws ArgumentError unless it is a number ≥ 0, or one per sample. */
+export function readEta(value: unknown): Float64Array {
+  const numbers = numbersOf(value, 'eta', 'a number ≥ 0 or one per sample');
+  for (const number of numbers) {
+    if (!(number >= 0 && Number.isFinite(number))) throw new ArgumentError(`eta must be a finite number ≥ 0, got ${number}`);
+  }
+  return numbers;
+}
+
+/** The handle of a tensor argument. @throws ArgumentError for anything else. */
+export function tensorHandle(value: unknown, name: string): TensorHandle {
+  if (value instanceof Tensor) return value[HANDLE];
+  throw new ArgumentError(`${name} must be a Tensor, got ${showValue(value)}`);
+}

@@ -1,0 +1,115 @@
+import { ArgumentError, ShapeError } from '../errors';
+import { checkOptions, showValue } from '../arguments';
+import { addon } from '../native/addon';
+import type { DType, GeneratorHandles } from '../native/addon-types';
+import { Generator } from './generator';
+import { HANDLE } from './handle';
+import { callAten, Tensor, wrapTensor } from './tensor';
+import { checkDType, checkShape } from './tensor-data';
+import { tidy } from './tidy';
+
+/** Where and in what dtype a tensor is made; float32 on the CPU by default. */
+export interface CreateOptions {
+  dtype?: DType;
+  device?: string;
+}
+
+const CREATE_KEYS = ['dtype', 'device'] as const;
+
+const create = (name: string, args: readonly unknown[], options: CreateOptions): Tensor => {
+  checkOptions(name, options, CREATE_KEYS);
+  const { dtype = 'float32', device = 'cpu' } = options;
+  return callAten(name, [...args, { dtype: checkDType(dtype), device }]) as Tensor;
+};
+
+/** The native handles of a generator, a list of them, or none. @throws ArgumentError for anything else. */
+export function generatorHandles(generator: Generator | readonly Generator[] | undefined): GeneratorHandles {
+  if (generator === undefined) return undefined;
+  if (generator instanceof Generator) return generator[HANDLE];
+  if (Array.isArray(generator) && generator.length > 0 && generator.every((one) => one instanceof Generator)) {
+    return (generator as Generator[]).map((one) => one[HANDLE]);
+  }
+  throw new ArgumentError(`generator must be a Generator or a non-empty list of them, got ${showValue(generator)}`);
+}
+
+/**
+ * Standard normal numbers, those of `torch.randn` for the same seed. A list of generators draws sample by sample along
+ * the first dimension, as diffusers' `randn_tensor` does; a list of one counts as that one.
+ *
+ * @throws ShapeError, DTypeError, DeviceError; ArgumentError for a list that does not match the batch.
+ */
+export function randn(
+  shape: readonly number[],
+  options: CreateOptions & { generator?: Generator | readonly Generator[] } = {},
+): Tensor {
+  checkOptions('randn', options, [...CREATE_KEYS, 'generator']);
+  const { generator, dtype = 'float32', device = 'cpu' } = options;
+  const box = checkShape([...shape]);
+  return wrapTensor(addon().randn(box, generatorHandles(generator), checkDType(dtype), device));
+}
+
+/** A tensor of zeros. */
+export function zeros(shape: readonly number[], options: CreateOptions = {}): Tensor {
+  return create('zeros', [checkShape(shape)], options);
+}
+
+/** A tensor of ones. */
+export function ones(shape: readonly number[], options: CreateOptions = {}): Tensor {
+  return create('ones', [checkShape(shape)], options);
+}
+
+/** A tensor with one value everywhere. */
+export function full(shape: readonly number[], value: number, options: CreateOptions = {}): Tensor {
+  return create('full', [checkShape(shape), value], options);
+}
+
+/** `start`, `start + step`, … below `end`, in one dimension. */
+export function arange(start: number, end: number, step = 1, options: CreateOptions = {}): Tensor {
+  return create('arange.start_step', [start, end, step], options);
+}
+
+/** `steps` numbers from `start` to `end`, both included, evenly spaced. */
+export function linspace(start: number, end: number, steps: number, options: CreateOptions = {}): Tensor {
+  return create('linspace', [start, end, steps], options);
+}
+
+/** Joins tensors along an existing dimension. */
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  return callAten('cat', [tensors, dim]) as Tensor;
+}
+
+/** Joins tensors of one shape along a new dimension. */
+export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+  return callAten('stack', [tensors, dim]) as Tensor;
+}
+
+/** a + w·(b − a), elementwise; `w` is a number or a tensor that broadcasts. */
+export function lerp(a: Tensor, b: Tensor, weight: number | Tensor): Tensor {
+  return callAten(typeof weight === 'number' ? 'lerp.Scalar' : 'lerp.Tensor', [a, b, weight]) as Tensor;
+}
+
+/**
+ * Spherical interpolation (Shoemake 1985) of each sample along the great circle between `a` and `b`, both `[B, …]`:
+ * (sin((1 − t)θ)·a + sin(tθ)·b) / sin θ with θ the angle between the samples, flattened. Where they are nearly parallel,
+ * |cos θ| > 0.9995, it is {@link lerp}.
+ *
+ * @throws ShapeError unless both have one shape with a batch dimension.
+ */
+export function slerp(a: Tensor, b: Tensor, t: number): Tensor {
+  if (a.shape.length === 0 || a.shape.join() !== b.shape.join()) {
+    throw new ShapeError(`b must have the shape of a, [B, …], got [${b.shape.join(', ')}] and [${a.shape.join(', ')}]`);
+  }
+  return tidy(() => {
+    const column = [a.shape[0]!, ...a.shape.slice(1).map(() => 1)];
+    const flatA = a.reshape([a.shape[0]!, -1]);
+    const flatB = b.reshape([a.shape[0]!, -1]);
+    const norms = flatA.pow(2).sum(1).sqrt().mul(flatB.pow(2).sum(1).sqrt());
+    const cos = flatA.mul(flatB).sum(1).div(norms).reshape(column);
+    const theta = callAten('acos', [cos.clamp(-1, 1)]) as Tensor;
+    const sin = (angle: Tensor): Tensor => callAten('sin', [angle]) as Tensor;
+    const arc = sin(theta.mul(1 - t)).mul(a).add(sin(theta.mul(t)).mul(b)).div(sin(theta));
+    // A comparison with NaN (a zero sample) is false, and falls to lerp too.
+    const onArc = callAten('le.Scalar', [cos.abs(), 0.9995]) as Tensor;
+    return callAten('where.self', [onArc, arc, lerp(a, b, t)]) as Tensor;
+  });
+}
