@@ -6,6 +6,7 @@
 #include "binding/error_translation.h"
 #include "binding/generator_wrap.h"
 #include "binding/napi_setup.h"
+#include "binding/promise_worker.h"
 #include "binding/tensor_wrap.h"
 #include "core/errors.h"
 #include "core/sampling/scheduler_step.h"
@@ -95,6 +96,36 @@ Napi::Float32Array to_float32_array(Napi::Env env, const std::vector<float>& val
   return array;
 }
 
+struct StepCall {
+  at::Tensor model_output, sample;
+  JumpOptions jump;
+  NoiseSource noise;
+  bool want_x0;
+
+  StepOutputs run(const NoiseScheduler& scheduler) const { return scheduler_step(scheduler, model_output, sample, jump, noise); }
+};
+
+StepCall read_step(const Napi::CallbackInfo& info) {
+  StepCall call;
+  call.model_output = TensorHandle::unwrap(info[0], "modelOutput");
+  call.jump.timesteps = integer_list(info[1]);
+  call.sample = TensorHandle::unwrap(info[2], "sample");
+  call.jump.prev_timesteps = integer_list(info[3]);
+  call.jump.eta = number_list(info[4]);
+  call.jump.use_clipped_model_output = info[5].ToBoolean();
+  call.noise.generators = GeneratorHandle::unwrap_list(info[6], "generator");
+  if (!info[7].IsUndefined()) call.noise.given = TensorHandle::unwrap(info[7], "varianceNoise");
+  call.want_x0 = info[8].ToBoolean();
+  return call;
+}
+
+Napi::Value step_result(Napi::Env env, const StepOutputs& out, bool want_x0) {
+  auto result = Napi::Array::New(env, 2);
+  result[0u] = TensorHandle::wrap(env, out.prev_sample);
+  result[1u] = want_x0 ? TensorHandle::wrap(env, out.pred_original_sample) : env.Null();
+  return result;
+}
+
 }  // namespace
 
 void SchedulerHandle::define(Napi::Env env, Napi::Object exports) {
@@ -107,6 +138,7 @@ void SchedulerHandle::define(Napi::Env env, Napi::Object exports) {
                            InstanceMethod<&SchedulerHandle::set_custom_timesteps>("setCustomTimesteps"),
                            InstanceMethod<&SchedulerHandle::previous_timestep>("previousTimestep"),
                            InstanceMethod<&SchedulerHandle::step>("step"),
+                           InstanceMethod<&SchedulerHandle::step_async>("stepAsync"),
                            InstanceMethod<&SchedulerHandle::add_noise>("addNoise"),
                            InstanceMethod<&SchedulerHandle::get_velocity>("getVelocity"),
                            InstanceMethod<&SchedulerHandle::posterior>("posterior")}));
@@ -168,21 +200,19 @@ Napi::Value SchedulerHandle::previous_timestep(const Napi::CallbackInfo& info) {
 ///   [prevSample, predOriginalSample | null]
 Napi::Value SchedulerHandle::step(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const auto env = info.Env();
-    JumpOptions jump;
-    jump.timesteps = integer_list(info[1]);
-    jump.prev_timesteps = integer_list(info[3]);
-    jump.eta = number_list(info[4]);
-    jump.use_clipped_model_output = info[5].ToBoolean();
-    NoiseSource noise;
-    noise.generators = GeneratorHandle::unwrap_list(info[6], "generator");
-    if (!info[7].IsUndefined()) noise.given = TensorHandle::unwrap(info[7], "varianceNoise");
-    const auto out = scheduler_step(*scheduler_, TensorHandle::unwrap(info[0], "modelOutput"),
-                                    TensorHandle::unwrap(info[2], "sample"), jump, noise);
-    auto result = Napi::Array::New(env, 2);
-    result[0u] = TensorHandle::wrap(env, out.prev_sample);
-    result[1u] = info[8].ToBoolean() ? TensorHandle::wrap(env, out.pred_original_sample) : env.Null();
-    return result;
+    const auto call = read_step(info);
+    return step_result(info.Env(), call.run(*scheduler_), call.want_x0);
+  });
+}
+
+/// stepAsync: step's arguments, a promise of its result, off the JS thread. The timesteps must not be set meanwhile.
+Napi::Value SchedulerHandle::step_async(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    auto call = read_step(info);
+    const bool want_x0 = call.want_x0;
+    return run_async(
+        info.Env(), [scheduler = scheduler_, call = std::move(call)] { return call.run(*scheduler); },
+        [want_x0](Napi::Env env, const StepOutputs& out) { return step_result(env, out, want_x0); });
   });
 }
 

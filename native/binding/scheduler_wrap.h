@@ -22,11 +22,12 @@ class SchedulerHandle final : public Napi::ObjectWrap<SchedulerHandle> {
   void set_custom_timesteps(const Napi::CallbackInfo& info);
   Napi::Value previous_timestep(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value step_async(const Napi::CallbackInfo& info);
   Napi::Value add_noise(const Napi::CallbackInfo& info);
   Napi::Value get_velocity(const Napi::CallbackInfo& info);
   Napi::Value posterior(const Napi::CallbackInfo& info);
 
-  std::unique_ptr<NoiseScheduler> scheduler_;
+  std::shared_ptr<NoiseScheduler> scheduler_;  // shared with the steps in flight
 };
 
 }  // namespace nd::binding

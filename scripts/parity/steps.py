@@ -105,7 +105,7 @@ def set_timesteps(s, row: dict) -> dict:
         custom = sorted({0, 1, T // 7, T // 3, T // 2, T - 2, T - 1}, reverse=True)
         s.set_timesteps(timesteps=custom)
         return {"timesteps": custom}
-    n = min(row["n"], T)
+    n = min(row["n"], T - row["offset"])  # T steps and an offset would leave [0, T)
     s.set_timesteps(n)
     return {"n": n}
 

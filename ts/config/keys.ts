@@ -2,8 +2,6 @@ import { isDeepStrictEqual } from 'node:util';
 import { showValue } from '../arguments';
 import { ConfigError } from '../errors';
 
-export { nearest, showValue } from '../arguments';
-
 /**
  * The camelCase of a diffusers key: `num_train_timesteps` → `numTrainTimesteps`. Only an underscore between a letter or
  * digit and a lower-case letter is folded, so that {@link camelToSnake} undoes it and `_class_name`'s first one stays.

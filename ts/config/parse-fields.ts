@@ -1,6 +1,7 @@
 import type { z } from 'zod';
+import { showValue } from '../arguments';
 import { ConfigError } from '../errors';
-import { showValue, type SpelledValue } from './keys';
+import type { SpelledValue } from './keys';
 
 /** Zod schemas by key; each one's description is what it wants, in words. */
 export type Fields = Readonly<Record<string, z.ZodType>>;

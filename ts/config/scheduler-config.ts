@@ -1,6 +1,7 @@
+import { nearest, showValue } from '../arguments';
 import { ConfigError } from '../errors';
 import { frozenCopy } from './frozen-copy';
-import { bothSpellings, camelToSnake, isPlainObject, nearest, showValue, snakeToCamel, type SpelledValue } from './keys';
+import { bothSpellings, camelToSnake, isPlainObject, snakeToCamel, type SpelledValue } from './keys';
 import { parseFields } from './parse-fields';
 import { SCHEDULER_FIELDS, type ConfigOf, type SchedulerKind } from './scheduler-config-schema';
 

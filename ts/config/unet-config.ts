@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { showValue } from '../arguments';
 import { ConfigError } from '../errors';
 import { frozenCopy } from './frozen-copy';
-import { bothSpellings, camelToSnake, isPlainObject, showValue } from './keys';
+import { bothSpellings, camelToSnake, isPlainObject } from './keys';
 import { parseFields } from './parse-fields';
 import { DIFFUSERS_VERSION } from './scheduler-config';
 

@@ -1,2 +1,8 @@
-export { componentFolder, DEFAULT_PATTERNS, resolveModelFolder, type HubOptions } from './resolve-model-folder';
-export { MAX_FILE_BYTES, type HubProgress } from './snapshot';
+export { MAX_FILE_BYTES } from './repository';
+export {
+  componentFolder,
+  DEFAULT_PATTERNS,
+  resolveModelFolder,
+  type HubOptions,
+  type HubProgress,
+} from './resolve-model-folder';

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { showValue } from '../arguments';
 import { ArgumentError } from '../errors';
 
 /** A hub repository at a revision, and the folder of the cache that holds it. */
@@ -10,6 +11,9 @@ export interface Repository {
   /** cacheDir/models--owner--name */
   readonly storage: string;
 }
+
+/** The largest file that is fetched. What the server sends beyond the size it stated is never written. */
+export const MAX_FILE_BYTES = 64 * 1024 ** 3;
 
 /** What the hub allows as a name; nothing that could leave the cache's folder matches. */
 const PART = /^(?!.*(--|\.\.))[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?$/;
@@ -38,7 +42,7 @@ const UNSAFE_CHARACTERS = /[\\:<>|"?*#%\u0000-\u001f\u007f]/;
 /** @throws ArgumentError for a revision that is no branch, tag or commit. */
 export function repositoryAt(name: string, revision: string, cacheDir: string): Repository {
   if (typeof revision !== 'string' || !isSafeRelativePath(revision)) {
-    throw new ArgumentError(`revision must be a branch, tag or commit, got ${JSON.stringify(revision)}`);
+    throw new ArgumentError(`revision must be a branch, tag or commit, got ${showValue(revision)}`);
   }
   return { name, revision, storage: join(cacheDir, ['models', ...name.split('/')].join('--')) };
 }

@@ -4,10 +4,8 @@ import { dirname, join, relative } from 'node:path';
 import { downloadFile, listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
 import { CheckpointError, NetworkError } from '../errors';
 import { writeFileAtomic } from '../files/atomic-write';
-import { COMMIT, isSafeRelativePath, type Repository } from './repository';
-
-/** The largest file that is fetched. What the server sends beyond the size it stated is never written. */
-export const MAX_FILE_BYTES = 64 * 1024 ** 3;
+import { COMMIT, isSafeRelativePath, MAX_FILE_BYTES, type Repository } from './repository';
+import type { HubProgress } from './resolve-model-folder';
 
 /** The most files of a repository that are looked at. */
 const MAX_FILES = 100_000;
@@ -16,13 +14,6 @@ const MAX_FILES = 100_000;
 const ATTEMPTS = 3;
 
 const OID = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
-
-/** How far the download of a file is, in bytes. */
-export interface HubProgress {
-  readonly path: string;
-  readonly received: number;
-  readonly total: number;
-}
 
 /** How to reach the hub. */
 export interface HubAccess {
@@ -194,7 +185,6 @@ async function sizeOf(file: string): Promise<number | undefined> {
   return stats?.isFile() === true ? stats.size : undefined;
 }
 
-/** Whether there is a folder of that name. */
-export async function isFolder(path: string): Promise<boolean> {
+async function isFolder(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }

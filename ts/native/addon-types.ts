@@ -28,6 +28,19 @@ export type GeneratorHandles = GeneratorHandle | GeneratorHandle[] | undefined;
 
 export type SchedulerClass = 'DDPMScheduler' | 'DDIMScheduler' | 'DDIMInverseScheduler';
 
+export type StepCall = [
+  modelOutput: TensorHandle,
+  timesteps: Float64Array,
+  sample: TensorHandle,
+  prevTimesteps: Float64Array | undefined,
+  eta: Float64Array,
+  useClippedModelOutput: boolean,
+  generators: GeneratorHandles,
+  varianceNoise: TensorHandle | undefined,
+  returnPredOriginalSample: boolean,
+];
+export type StepResult = [prevSample: TensorHandle, predOriginalSample: TensorHandle | null];
+
 /** One native scheduler (native/binding/scheduler_wrap). Lists of timesteps are integers in Float64Arrays. */
 export interface SchedulerHandle {
   tables(): { betas: Float32Array; alphas: Float32Array; alphasCumprod: Float32Array; finalAlphaCumprod: number };
@@ -36,17 +49,8 @@ export interface SchedulerHandle {
   setNumInferenceSteps(n: number): void;
   setCustomTimesteps(timesteps: Float64Array): void;
   previousTimestep(t: number): number;
-  step(
-    modelOutput: TensorHandle,
-    timesteps: Float64Array,
-    sample: TensorHandle,
-    prevTimesteps: Float64Array | undefined,
-    eta: Float64Array,
-    useClippedModelOutput: boolean,
-    generators: GeneratorHandles,
-    varianceNoise: TensorHandle | undefined,
-    returnPredOriginalSample: boolean,
-  ): [prevSample: TensorHandle, predOriginalSample: TensorHandle | null];
+  step(...call: StepCall): StepResult;
+  stepAsync(...call: StepCall): Promise<StepResult>;
   addNoise(originalSamples: TensorHandle, noise: TensorHandle, timesteps: Float64Array): TensorHandle;
   getVelocity(sample: TensorHandle, noise: TensorHandle, timesteps: Float64Array): TensorHandle;
   posterior(

@@ -6,7 +6,7 @@ import { parseSchedulerConfig, toDiskConfig, type ConfigOf, type SchedulerKind }
 import { ArgumentError, NotFoundError, TimestepError } from '../errors';
 import { componentFolder, resolveModelFolder, type HubOptions } from '../hub';
 import { addon } from '../native/addon';
-import type { SchedulerHandle } from '../native/addon-types';
+import type { SchedulerHandle, StepCall, StepResult } from '../native/addon-types';
 import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
 import { wrapTensor } from '../tensor/tensor';
@@ -39,6 +39,26 @@ export const SCHEDULER_FILE = 'scheduler_config.json';
 
 const NO_ETA = Float64Array.of(0);
 
+function stepCall(modelOutput: Tensor, timestep: Timesteps, sample: Tensor, o: JumpOptions): StepCall {
+  return [
+    tensorHandle(modelOutput, 'modelOutput'),
+    readTimesteps(timestep, 'timestep'),
+    tensorHandle(sample, 'sample'),
+    o.prevTimestep === undefined ? undefined : readTimesteps(o.prevTimestep, 'prevTimestep'),
+    o.eta === undefined ? NO_ETA : readEta(o.eta),
+    o.useClippedModelOutput ?? false,
+    generatorHandles(o.generator),
+    o.varianceNoise === undefined ? undefined : tensorHandle(o.varianceNoise, 'varianceNoise'),
+    o.returnPredOriginalSample ?? true,
+  ];
+}
+
+function wrapStep([prev, original]: StepResult): SchedulerOutput {
+  const output: Partial<SchedulerOutput> = { prevSample: wrapTensor(prev) };
+  if (original !== null) output.predOriginalSample = wrapTensor(original);
+  return output as SchedulerOutput;
+}
+
 /** What DDPM, DDIM and DDIMInverse share. */
 export abstract class Scheduler<K extends SchedulerKind> {
   /** How many model calls a step takes. */
@@ -50,6 +70,7 @@ export abstract class Scheduler<K extends SchedulerKind> {
   private readonly kind: K;
   private readonly known: Readonly<ConfigOf<K>>;
   private extra: Readonly<Record<string, unknown>> = {};
+  private whole: Readonly<ConfigOf<K>> | undefined;
   private tables: ReturnType<SchedulerHandle['tables']> | undefined;
   private list: Int32Array | undefined;
 
@@ -62,12 +83,13 @@ export abstract class Scheduler<K extends SchedulerKind> {
   /** Keeps a file's keys that this class has no use for. @internal */
   keepExtra(extra: Readonly<Record<string, unknown>>): this {
     this.extra = extra;
+    this.whole = undefined;
     return this;
   }
 
   /** The whole config, deeply frozen, with diffusers' defaults filled in; keys of other classes' files are kept. */
   get config(): Readonly<ConfigOf<K>> {
-    return Object.freeze(Object.assign({}, this.extra, this.known));
+    return (this.whole ??= Object.freeze(Object.assign({} as ConfigOf<K>, this.extra, this.known)));
   }
 
   /** The number of training timesteps. */
@@ -107,7 +129,7 @@ export abstract class Scheduler<K extends SchedulerKind> {
    * @throws TimestepError, also where the spacing's list leaves that range.
    */
   setTimesteps(steps: number | { numInferenceSteps: number } | { timesteps: ArrayLike<number> }): void {
-    const options = typeof steps === 'number' ? { numInferenceSteps: steps } : steps;
+    const options = typeof steps === 'number' ? { numInferenceSteps: steps } : (steps ?? {});
     checkOptions('setTimesteps', options, ['numInferenceSteps', 'timesteps']);
     const { numInferenceSteps: n, timesteps } = options as { numInferenceSteps?: unknown; timesteps?: unknown };
     if ((n === undefined) === (timesteps === undefined)) {
@@ -135,21 +157,13 @@ export abstract class Scheduler<K extends SchedulerKind> {
     return sample;
   }
 
-  protected jump(modelOutput: Tensor, timestep: Timesteps, sample: Tensor, o: JumpOptions): SchedulerOutput {
-    const [prev, original] = this.handle.step(
-      tensorHandle(modelOutput, 'modelOutput'),
-      readTimesteps(timestep, 'timestep'),
-      tensorHandle(sample, 'sample'),
-      o.prevTimestep === undefined ? undefined : readTimesteps(o.prevTimestep, 'prevTimestep'),
-      o.eta === undefined ? NO_ETA : readEta(o.eta),
-      o.useClippedModelOutput ?? false,
-      generatorHandles(o.generator),
-      o.varianceNoise === undefined ? undefined : tensorHandle(o.varianceNoise, 'varianceNoise'),
-      o.returnPredOriginalSample ?? true,
-    );
-    const output: Partial<SchedulerOutput> = { prevSample: wrapTensor(prev) };
-    if (original !== null) output.predOriginalSample = wrapTensor(original);
-    return output as SchedulerOutput;
+  protected jump(modelOutput: Tensor, timestep: Timesteps, sample: Tensor, options: JumpOptions): SchedulerOutput {
+    return wrapStep(this.handle.step(...stepCall(modelOutput, timestep, sample, options)));
+  }
+
+  /** The step on the addon's executor instead of the caller's thread, for the pipelines. @internal */
+  async stepAsync(modelOutput: Tensor, timestep: number, sample: Tensor, options: JumpOptions): Promise<SchedulerOutput> {
+    return wrapStep(await this.handle.stepAsync(...stepCall(modelOutput, timestep, sample, options)));
   }
 
   /**

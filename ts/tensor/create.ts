@@ -44,7 +44,7 @@ export function randn(
 ): Tensor {
   checkOptions('randn', options, [...CREATE_KEYS, 'generator']);
   const { generator, dtype = 'float32', device = 'cpu' } = options;
-  const box = checkShape([...shape]);
+  const box = checkShape(shape);
   return wrapTensor(addon().randn(box, generatorHandles(generator), checkDType(dtype), device));
 }
 

@@ -77,7 +77,7 @@ function fromView(view: ArrayBufferView, shape: readonly number[] | undefined, d
   const fits = view instanceof wanted || (wanted === Uint8Array && view instanceof Uint8ClampedArray);
   if (!fits) throw new DTypeError(`data of type ${own} must be a ${wanted.name}, got a ${view.constructor.name}`);
   const { length } = view as unknown as { length: number };
-  const box = shape === undefined ? [length] : checkShape([...shape]);
+  const box = shape === undefined ? [length] : checkShape(shape);
   const numel = box.reduce((product, size) => product * size, 1);
   if (numel !== length) throw new ShapeError(`shape [${box.join(', ')}] wants ${numel} entries, data has ${length}`);
   if (own === 'bool' && (view as Uint8Array).some((byte) => byte > 1)) {

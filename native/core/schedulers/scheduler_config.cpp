@@ -1,7 +1,7 @@
 #include "core/schedulers/scheduler_config.h"
 
 #include <array>
-#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "core/errors.h"
@@ -76,10 +76,12 @@ void validate(const SchedulerConfig& c) {
             static_cast<double>(c.trained_betas.size()));
     for (double beta : c.trained_betas) require(beta > 0 && beta <= 1, "trainedBetas", "numbers in (0, 1]", beta);
   }
-  require(c.clip_sample_range > 0 && std::isfinite(c.clip_sample_range), "clipSampleRange", "a finite number > 0",
-          c.clip_sample_range);
-  require(c.sample_max_value > 0 && std::isfinite(c.sample_max_value), "sampleMaxValue", "a finite number > 0",
-          c.sample_max_value);
+  // As float32, in which the step uses them: 5e-324 is 0 there, and 1e308 is no bound.
+  const auto is_bound = [](double value) {
+    return value > 0 && value <= std::numeric_limits<float>::max() && static_cast<float>(value) > 0;
+  };
+  require(is_bound(c.clip_sample_range), "clipSampleRange", "a finite float32 > 0", c.clip_sample_range);
+  require(is_bound(c.sample_max_value), "sampleMaxValue", "a finite float32 > 0", c.sample_max_value);
   require(c.dynamic_thresholding_ratio >= 0 && c.dynamic_thresholding_ratio <= 1, "dynamicThresholdingRatio",
           "in [0, 1]", c.dynamic_thresholding_ratio);
   require(c.steps_offset >= 0 && c.steps_offset < kMaxTrainTimesteps, "stepsOffset", "an integer in 0 … 999999",

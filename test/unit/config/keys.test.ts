@@ -1,13 +1,6 @@
 import assert from 'node:assert/strict';
 import vm from 'node:vm';
-import {
-  bothSpellings,
-  camelToSnake,
-  isPlainObject,
-  nearest,
-  showValue,
-  snakeToCamel,
-} from '../../../ts/config/keys';
+import { bothSpellings, camelToSnake, isPlainObject, snakeToCamel } from '../../../ts/config/keys';
 import { ConfigError } from '../../../ts/errors';
 
 describe('config/keys', () => {
@@ -56,22 +49,5 @@ describe('config/keys', () => {
     for (const other of [null, undefined, [], new Map(), new ConfigError('x'), new Float32Array(1), () => 1, 'a', 1]) {
       assert.ok(!isPlainObject(other));
     }
-  });
-
-  it('shows values on one short line', () => {
-    assert.equal(showValue('a\nb'), '"a\\nb"');
-    assert.equal(showValue(NaN), 'NaN');
-    assert.equal(showValue(10n), '10n');
-    assert.equal(showValue([1, 'a', {}]), '[1, "a", …]');
-    assert.equal(showValue(new Float32Array(9)), 'an array of 9');
-    assert.equal(showValue({ a: 1 }), 'an object');
-    assert.equal(showValue(Symbol('s')), 'Symbol(s)');
-    assert.ok(showValue('x'.repeat(1000)).length < 70);
-  });
-
-  it('suggests the nearest name, or none', () => {
-    assert.equal(nearest('betaStrt', ['betaEnd', 'betaStart']), 'betaStart');
-    assert.equal(nearest('schedular', ['steps', 'scheduler']), 'scheduler');
-    assert.equal(nearest('zzzzzzzz', ['betaEnd', 'betaStart']), undefined);
   });
 });

@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
+import { readJsonFile } from '../../../ts/config/json-file';
 import { parseSchedulerConfig, toDiskConfig, type SchedulerKind } from '../../../ts/config/scheduler-config';
 import { SCHEDULER_FIELDS } from '../../../ts/config/scheduler-config-schema';
 import { ConfigError, DiffusersError } from '../../../ts/errors';
 
 const KINDS: readonly SchedulerKind[] = ['DDPMScheduler', 'DDIMScheduler', 'DDIMInverseScheduler'];
+
+/** Files that diffusers wrote, and what it wrote after another class had read them. */
+const RECORDED = join(__dirname, '../../fixtures/parity/configs');
 
 const COMMON_DEFAULTS = {
   numTrainTimesteps: 1000,
@@ -216,6 +222,26 @@ describe('config/scheduler-config', () => {
       const back = load(construct({}, 'DDIMScheduler').config, 'DDPMScheduler');
       assert.ok(!('previous_timestep_rule' in toDiskConfig('DDPMScheduler', back.config, back.extra)));
     });
+
+    // diffusers takes linspace into its DDIMInverseScheduler and fails later, at set_timesteps; here it throws at once.
+    const unlike = 'ddim-odd-as-DDIMInverseScheduler';
+    it('refuses the spacing of a file that diffusers takes and then fails on', async () => {
+      const written = await readJsonFile(join(RECORDED, 'ddim-odd/scheduler_config.json'));
+      refuses(() => load(written, 'DDIMInverseScheduler'), /^timestep_spacing must be one of .*got "linspace"$/);
+      const kept = await readJsonFile(join(RECORDED, unlike, 'scheduler_config.json'));
+      assert.equal(kept['timestep_spacing'], 'linspace');
+    });
+
+    for (const folder of readdirSync(RECORDED).filter((name) => name !== 'configs.json' && name !== unlike)) {
+      const [source, kind] = folder.split('-as-') as [string, SchedulerKind?];
+      it(`saves ${source} as diffusers saves it${kind === undefined ? '' : ` after ${kind}.from_pretrained`}`, async () => {
+        const written = await readJsonFile(join(RECORDED, source, 'scheduler_config.json'));
+        const wanted = await readJsonFile(join(RECORDED, folder, 'scheduler_config.json'));
+        const target = kind ?? (written['_class_name'] as SchedulerKind);
+        const { config, extra } = parseSchedulerConfig(target, written, 'file');
+        assert.equal(JSON.stringify(toDiskConfig(target, config, extra)), JSON.stringify(wanted));
+      });
+    }
 
     for (const kind of KINDS) {
       it(`reads back what it writes for ${kind}`, () => {

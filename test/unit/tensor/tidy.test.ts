@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { tidy, zeros, type Tensor } from '../../../ts/index';
+
+const disposed = (t: Tensor): boolean => {
+  try {
+    return t.shape.length < 0;
+  } catch {
+    return true;
+  }
+};
+
+describe('tidy', () => {
+  it('frees all but what it returns', () => {
+    const outside = zeros([1]);
+    let inner!: Tensor;
+    const kept = tidy(() => {
+      inner = outside.add(1);
+      return inner.add(1);
+    });
+    assert.ok(disposed(inner));
+    assert.deepEqual(kept.tolist(), [2]);
+    assert.ok(!disposed(outside));
+  });
+
+  it('keeps tensors in arrays and records', () => {
+    const { a, list } = tidy(() => ({ a: zeros([1]), list: [zeros([2])] }));
+    assert.ok(!disposed(a) && !disposed(list[0]!));
+  });
+
+  it('hands what it keeps to the scope outside', () => {
+    let middle!: Tensor;
+    tidy(() => {
+      middle = tidy(() => zeros([1]));
+      assert.ok(!disposed(middle));
+    });
+    assert.ok(disposed(middle));
+  });
+
+  it('frees when f throws, and refuses async functions', () => {
+    let inner!: Tensor;
+    assert.throws(() => tidy(() => ((inner = zeros([1])), assert.fail('boom'))), /boom/);
+    assert.ok(disposed(inner));
+    assert.throws(() => tidy(async () => zeros([1])), { code: 'ERR_ARGUMENT', message: /must not be async/ });
+  });
+});

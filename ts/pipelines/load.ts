@@ -1,0 +1,87 @@
+import { join } from 'node:path';
+import { checkOptions, showValue } from '../arguments';
+import { readJsonFile } from '../config/json-file';
+import { CheckpointError, NotFoundError } from '../errors';
+import { resolveModelFolder, type HubOptions } from '../hub';
+import { loadUNet, type UNetLike } from '../models';
+import type { DType } from '../native/addon-types';
+import { DDIMScheduler, DDPMScheduler } from '../schedulers';
+import { readSchedulerConfig } from '../schedulers/scheduler';
+import { MODEL_INDEX_FILE } from './pipeline';
+
+/** Options of a pipeline's `fromPretrained`. A part that is given is not read. */
+export interface PipelineOptions extends Omit<HubOptions, 'allowPatterns'> {
+  /** The UNet's dtype. Default: the file's. */
+  dtype?: DType;
+  /** `'cpu'` (the default) or `'cuda[:N]'`. */
+  device?: string;
+  unet?: UNetLike;
+  scheduler?: DDPMScheduler | DDIMScheduler;
+}
+
+const OPTION_KEYS = [
+  'dtype', 'device', 'unet', 'scheduler', 'subfolder', 'revision', 'cacheDir', 'localFilesOnly', 'token', 'onProgress', 'signal',
+] as const; // prettier-ignore
+
+/** The pipeline classes that exist here, as `model_index.json` names them. */
+export const PIPELINE_CLASSES = ['DDPMPipeline', 'DDIMPipeline'] as const;
+export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
+
+export interface PipelineParts {
+  /** The class that `model_index.json` names; DDPMPipeline for a folder without one. */
+  pipelineClass: PipelineClass;
+  unet: UNetLike;
+  scheduler: DDPMScheduler | DDIMScheduler;
+}
+
+async function readPipelineClass(folder: string): Promise<PipelineClass> {
+  let index: Record<string, unknown>;
+  try {
+    index = await readJsonFile(join(folder, MODEL_INDEX_FILE));
+  } catch (error) {
+    // A bare UNet with its scheduler, as the first google/ddpm-* checkpoints, has no index.
+    if (error instanceof NotFoundError) return 'DDPMPipeline';
+    throw error;
+  }
+  const name = index['_class_name'];
+  const known = PIPELINE_CLASSES.find((one) => one === name);
+  if (known !== undefined) return known;
+  throw new CheckpointError(
+    `${join(folder, MODEL_INDEX_FILE)}: _class_name must be one of ${PIPELINE_CLASSES.join(', ')}, got ${showValue(name)}`,
+  );
+}
+
+async function readScheduler(folder: string): Promise<DDPMScheduler | DDIMScheduler> {
+  const config = await readSchedulerConfig(folder);
+  const name = config['_class_name'] ?? 'DDPMScheduler';
+  if (name === 'DDIMScheduler') return DDIMScheduler.fromConfig(config);
+  if (name === 'DDPMScheduler') return DDPMScheduler.fromConfig(config);
+  throw new CheckpointError(
+    `${folder} has a scheduler of class ${showValue(name)}; there are DDPMScheduler and DDIMScheduler. ` +
+      'Its config may serve one of them: pass { scheduler: DDIMScheduler.fromConfig(…) }',
+  );
+}
+
+/** Reads a pipeline's parts from a folder in diffusers' format or from a hub repository. */
+export async function loadPipeline(folderOrRepo: string, options: PipelineOptions = {}): Promise<PipelineParts> {
+  checkOptions('fromPretrained', options, OPTION_KEYS);
+  const { dtype, device, unet, scheduler, ...hub } = options;
+  const folder = await resolveModelFolder(folderOrRepo, hub);
+  const pipelineClass = await readPipelineClass(folder);
+  return {
+    pipelineClass,
+    scheduler: scheduler ?? (await readScheduler(folder)),
+    unet:
+      unet ??
+      (await loadUNet(folder, { ...(dtype === undefined ? {} : { dtype }), ...(device === undefined ? {} : { device }) })),
+  };
+}
+
+/** {@link loadPipeline} for a class that the caller has chosen. */
+export async function loadPipelineParts(
+  folderOrRepo: string,
+  options: PipelineOptions,
+): Promise<Pick<PipelineParts, 'unet' | 'scheduler'>> {
+  const { unet, scheduler } = await loadPipeline(folderOrRepo, options);
+  return { unet, scheduler };
+}
