@@ -2,40 +2,18 @@
 
 #include <ATen/Parallel.h>
 
-#include <set>
-
 #include "core/device.h"
 
 namespace nd::binding {
 namespace {
 
-/// process.exit() destroys libtorch's statics while executor threads may still be inside it. This one is built after
-/// libtorch's, so it is destroyed before them, and joins the threads first.
-class ExitGuard {
- public:
-  void add(Executor* e) {
-    std::lock_guard lock(mutex_);
-    live_.insert(e);
-  }
-  void remove(Executor* e) {
-    std::lock_guard lock(mutex_);
-    live_.erase(e);
-  }
-  ~ExitGuard() {
-    std::set<Executor*> live;
-    {
-      std::lock_guard lock(mutex_);
-      live = live_;
-    }
-    for (auto* e : live) e->stop();
-  }
-
- private:
-  std::mutex mutex_;
-  std::set<Executor*> live_;
-};
-
-ExitGuard exit_guard;
+/// process.exit() runs no cleanup hooks on the main thread: it destroys statics, some of them libtorch's (the default
+/// generator, for one), while executor threads are still inside it. The 'exit' event comes before that.
+void stop_before_exit(Napi::Env env, Executor* executor) {
+  const auto process = env.Global().Get("process").As<Napi::Object>();
+  const auto stop = Napi::Function::New(env, [executor](const Napi::CallbackInfo&) { executor->stop(); });
+  process.Get("once").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), stop});
+}
 
 }  // namespace
 
@@ -47,14 +25,11 @@ Executor::Executor(Napi::Env env, size_t threads) : env_(env) {
   napi_unref_threadsafe_function(env, to_js_);
   // Cleanup hooks run last in, first out: this one joins before the thread-safe function's own closes it.
   napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Executor*>(self)->stop(); }, this);
-  exit_guard.add(this);
+  stop_before_exit(env, this);
   for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
 }
 
-Executor::~Executor() {
-  stop();
-  exit_guard.remove(this);
-}
+Executor::~Executor() { stop(); }
 
 void Executor::submit(std::unique_ptr<Task> task) {
   {

@@ -15,8 +15,8 @@ export interface EncodeOptions {
   quality?: number;
 }
 
-/** Both sides of an image: what all three formats' encoders take (WebP ends here). */
-const MAX_SIDE = 16383;
+/** The longest side of an image that can be encoded: what all three formats' encoders take (WebP ends here). */
+export const MAX_SIDE = 16383;
 
 const FORMAT_OF_EXTENSION: Readonly<Record<string, ImageFormat>> = {
   '.png': 'png',

@@ -20,8 +20,6 @@ export interface GridOptions {
 export async function makeGrid(images: readonly DiffusionImage[], options: GridOptions = {}): Promise<DiffusionImage> {
   const [first] = images;
   if (first === undefined) throw new ArgumentError('images of a grid must be 1 or more, got 0');
-  const columns = integer('columns', options.columns ?? Math.ceil(Math.sqrt(images.length)), 1, 1_000_000);
-  const padding = integer('padding', options.padding ?? 2, 0, 1000);
   const background = integer('background', options.background ?? 255, 0, 255);
   const { width, height, channels } = first;
   for (const [i, image] of images.entries()) {
@@ -32,9 +30,7 @@ export async function makeGrid(images: readonly DiffusionImage[], options: GridO
     }
   }
 
-  const inRow = Math.min(columns, images.length);
-  const gridWidth = inRow * (width + padding) + padding;
-  const gridHeight = Math.ceil(images.length / inRow) * (height + padding) + padding;
+  const { inRow, padding, width: gridWidth, height: gridHeight } = gridLayout(images.length, first, options);
   const data = new Uint8Array(gridWidth * gridHeight * channels).fill(background);
   if (channels === 4) for (let alpha = 3; alpha < data.length; alpha += 4) data[alpha] = 255;
   for (const [i, image] of images.entries()) {
@@ -46,6 +42,23 @@ export async function makeGrid(images: readonly DiffusionImage[], options: GridO
     }
   }
   return new DiffusionImage(data, { width: gridWidth, height: gridHeight, channels });
+}
+
+/** Where {@link makeGrid} would put `count` images of a size, and how large the grid would be. */
+export function gridLayout(
+  count: number,
+  { width, height }: { width: number; height: number },
+  options: GridOptions = {},
+): { inRow: number; padding: number; width: number; height: number } {
+  const columns = integer('columns', options.columns ?? Math.ceil(Math.sqrt(count)), 1, 1_000_000);
+  const padding = integer('padding', options.padding ?? 2, 0, 1000);
+  const inRow = Math.min(columns, count);
+  return {
+    inRow,
+    padding,
+    width: inRow * (width + padding) + padding,
+    height: Math.ceil(count / inRow) * (height + padding) + padding,
+  };
 }
 
 function integer(name: string, value: number, low: number, high: number): number {

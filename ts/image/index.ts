@@ -2,9 +2,10 @@ export {
   DiffusionImage,
   IMAGE_FORMATS,
   imageFormatOf,
+  MAX_SIDE,
   toImages,
   type EncodeOptions,
   type ImageFormat,
   type PixelBatch,
 } from './diffusion-image';
-export { makeGrid, type GridOptions } from './grid';
+export { gridLayout, makeGrid, type GridOptions } from './grid';

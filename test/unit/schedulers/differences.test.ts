@@ -99,6 +99,19 @@ describe('schedulers: differs from diffusers', () => {
     }
   });
 
+  it('ᾱ_t = 0 with ε-prediction and thresholding: NaN there where the quantile meets two infinities, ±1 here', () => {
+    const found = fixture.manifest.nonfinite_steps.filter(
+      (s) => s.config['thresholding'] === true && s.config['prediction_type'] === 'epsilon',
+    );
+    assert.ok(found.length > 0);
+    const config = { rescaleBetasZeroSnr: true, thresholding: true, timestepSpacing: 'trailing' } as const;
+    const scheduler = new DDIMScheduler({ ...config, sampleMaxValue: 2.5 });
+    scheduler.setTimesteps(10);
+    const { predOriginalSample } = scheduler.step(output, 999, sample);
+    const sign = numbers(sample.sub(output)).map(Math.sign);
+    assert.deepEqual(numbers(predOriginalSample), sign);
+  });
+
   it('learned variance without 2C channels: a TypeError there, ERR_SHAPE here', () => {
     for (const name of ['learned_plain_output', 'learned_range_plain_output']) {
       const { scheduler, outcome } = ours(name);
@@ -152,6 +165,11 @@ describe('schedulers: differs from diffusers', () => {
     }
     throwsCode(() => new DDPMScheduler({ clipSampleRange: 0 }), 'ERR_CONFIG', /clipSampleRange.*got 0/);
     throwsCode(() => new DDPMScheduler({ sampleMaxValue: 0 }), 'ERR_CONFIG', /sampleMaxValue.*got 0/);
+    // As float32 these are 0 and ∞: 0/0 and no bound at all.
+    for (const value of [5e-324, 1e308, Infinity, NaN]) {
+      throwsCode(() => new DDIMScheduler({ clipSampleRange: value }), 'ERR_CONFIG', /clipSampleRange/);
+      throwsCode(() => new DDIMScheduler({ sampleMaxValue: value }), 'ERR_CONFIG', /sampleMaxValue/);
+    }
   });
 
   it('a list that leaves [0, T): an IndexError in the middle there, ERR_TIMESTEP at setTimesteps here', () => {

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/function_schema.h>
+#include <torch/csrc/jit/api/module.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nd {
+
+/// A TorchScript module from a file, ready to run. Every method may be called from several threads at once.
+///
+/// Hazard: a TorchScript file is a program. The container is checked here, the program runs as it is.
+class TorchScriptArchive {
+ public:
+  /// The text files that lie in an archive beside the program, by name.
+  using ExtraFiles = std::map<std::string, std::string>;
+
+  struct Counts {
+    size_t parameters = 0;  // entries of all parameters
+    size_t buffers = 0;     // entries of all buffers
+    uint64_t bytes = 0;     // of both
+  };
+
+  /// Throws ERR_NOT_FOUND or ERR_CHECKPOINT for a file that is missing, damaged or no TorchScript, ERR_DEVICE or ERR_DTYPE
+  /// where the program has another one fixed in it. Without `dtype`, it stays as it is in the file.
+  static std::shared_ptr<TorchScriptArchive> load(const std::string& path, at::Device device,
+                                                  std::optional<at::ScalarType> dtype);
+
+  /// forward's signature; argument 0 is the module.
+  const c10::FunctionSchema& schema() const { return schema_; }
+  const ExtraFiles& extra_files() const { return extra_files_; }
+  /// Of the floating parameters and buffers; none without them.
+  std::optional<at::ScalarType> dtype() const;
+  at::Device device() const;
+  Counts counts() const;
+
+  /// Throws ERR_ARGUMENT for inputs that the schema does not take, ERR_OP with torch's message for what fails inside.
+  c10::IValue forward(std::vector<c10::IValue> inputs) const;
+
+  /// Moves and casts a copy, which then takes the module's place: calls under way finish with the old one.
+  void to(std::optional<at::Device> device, std::optional<at::ScalarType> dtype);
+
+  /// Writes the module as it is now, whole or not at all, with these extra files. Throws ERR_CHECKPOINT.
+  void save(const std::string& path, const ExtraFiles& extra_files) const;
+
+ private:
+  struct State {
+    torch::jit::Module module;
+    at::Device device;
+    std::optional<at::ScalarType> dtype;
+  };
+
+  TorchScriptArchive(std::string path, State state, ExtraFiles extra_files);
+  State state() const;
+  void check_target(const State& state, at::Device device, std::optional<at::ScalarType> dtype) const;
+
+  std::string path_;
+  c10::FunctionSchema schema_;
+  ExtraFiles extra_files_;
+  mutable std::mutex mutex_;
+  State state_;
+};
+
+}  // namespace nd

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace nd {
+
+/// One record of a zip file, as its central directory states it.
+struct ZipRecord {
+  std::string name;
+  uint64_t size = 0;         // as read
+  uint64_t stored_size = 0;  // as it lies in the file
+  uint64_t header = 0;       // offset of its local header
+  uint32_t crc = 0;
+  bool deflated = false;
+};
+
+/// The table of contents of a zip or zip64 file, every number of it checked against the file and against bounds, before
+/// a reader that trusts them gets to see it. Throws ERR_NOT_FOUND for a missing file, ERR_CHECKPOINT for one that is no
+/// file, can't be read, is truncated, is no zip, or claims what can't be (overlaps, bombs, two records of one name).
+std::vector<ZipRecord> read_zip_directory(const std::string& path);
+
+/// Reads every record that is stored as it is, and compares its checksum: libtorch's own reader does not. Throws
+/// ERR_CHECKPOINT naming the first damaged one.
+void check_stored_records(const std::string& path, const std::vector<ZipRecord>& records);
+
+}  // namespace nd

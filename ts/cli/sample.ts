@@ -1,0 +1,138 @@
+import { Command, Option } from 'commander';
+import { imageFormatOf, IMAGE_FORMATS, type ImageFormat } from '../image';
+import {
+  choiceOption,
+  descendingOption,
+  deviceOption,
+  integerOption,
+  isGiven,
+  MAX_SEED,
+  numberOption,
+  seedOption,
+  UsageError,
+} from './usage';
+
+/** The dtypes a UNet can compute in. */
+export const MODEL_DTYPES = ['float32', 'float64', 'float16', 'bfloat16'] as const;
+
+const SPACINGS = ['leading', 'trailing', 'linspace', 'quadratic'] as const;
+
+/** The options of `sample`, parsed and checked against each other. */
+export interface SampleOptions {
+  model?: string;
+  revision?: string;
+  scheduler: 'ddpm' | 'ddim';
+  steps?: number;
+  timesteps?: number[];
+  spacing?: (typeof SPACINGS)[number];
+  eta: number;
+  seed: bigint;
+  count: number;
+  batch: number;
+  class?: number;
+  grid?: string;
+  columns?: number;
+  out?: string;
+  format: ImageFormat;
+  overwrite?: boolean;
+  device: string;
+  dtype?: (typeof MODEL_DTYPES)[number];
+  quiet?: boolean;
+}
+
+const HELP = `
+A model is a folder in diffusers' format (model_index.json, unet/, scheduler/), the name of a Hugging Face repository, or
+a TorchScript file of a UNet that scripts/export_torchscript.py wrote. A TorchScript file (the .pt in a folder, too) is a
+program: run only those you trust.
+
+Image i has seed S + i, whatever --batch: the same seed gives the same image, alone or among others.
+
+Examples:
+  $ node-diffusers sample
+      16 images of the embedded model, 50 steps of DDIM, into samples.png
+  $ node-diffusers sample --steps 20 --seed 7 --count 64 --batch 32 --grid clothes.webp
+      64 images in batches of 32, in fewer steps
+  $ node-diffusers sample --model ./my-model --scheduler ddpm --steps 1000 --count 4 --out images
+      DDPM's own sampler; images/0.png … images/3.png, named by their seeds
+  $ node-diffusers sample --eta 1 --steps 100
+      DDIM with DDPM's variance
+  $ node-diffusers sample --timesteps 999,750,500,250,100,50,10,0
+      a schedule of your own
+  $ node-diffusers sample --model google/ddpm-cifar10-32 --device cuda --dtype bfloat16
+      a model of the hub (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE are heeded) on a GPU
+
+Exit status: 0 all done, 1 failed, 2 wrong usage, 130 cancelled (Ctrl-C ends after the step; no half image is left).`;
+
+/** `node-diffusers sample`. */
+export function sampleCommand(): Command {
+  const option = <T>(flags: string, description: string, parse: (value: string) => T): Option =>
+    new Option(flags, description).argParser(parse);
+  return new Command('sample')
+    .description('Draws images from a model, into one grid or a folder.')
+    .helpOption('-h, --help', 'explain the command')
+    .option('-m, --model <model>', 'DIR, hub REPO or FILE.pt (default: the embedded model)')
+    .option('--revision <name>', 'branch, tag or commit of a hub repository (default: main)')
+    .addOption(option('--scheduler <name>', 'ddim or ddpm', choiceOption('--scheduler', ['ddpm', 'ddim'])).default('ddim'))
+    .addOption(
+      option('--steps <n>', 'steps from noise to image (default: 50 for ddim, 1000 for ddpm)', integerOption('--steps', 1, 1_000_000)),
+    )
+    .addOption(
+      option('--timesteps <list>', 'timesteps of your own, descending: 801,601,401,201,1', descendingOption('--timesteps'))
+        .conflicts(['steps', 'spacing']),
+    )
+    .addOption(
+      option('--spacing <name>', `how timesteps lie: ${SPACINGS.join(', ')} (default: the model's)`, choiceOption('--spacing', SPACINGS)),
+    )
+    .addOption(
+      option('--eta <e>', 'noise of a DDIM step: 0 is deterministic, 1 has the variance of DDPM', numberOption('--eta', 0)).default(0),
+    )
+    .addOption(option('--seed <s>', 'seed of the first image', seedOption('--seed')).default(0n, '0'))
+    .addOption(option('--count <n>', 'how many images', integerOption('--count', 1, 1_000_000)).default(16))
+    .addOption(option('--batch <n>', 'how many at once', integerOption('--batch', 1, 65_536)).default(16))
+    .addOption(option('--class <n>', 'class of a class-conditional model', integerOption('--class', 0, 65_535)))
+    .addOption(new Option('--grid <file>', 'one image of them all: .png, .jpg or .webp (default: samples.png)').conflicts('out'))
+    .addOption(option('--columns <n>', 'images in a row of the grid (default: near a square)', integerOption('--columns', 1, 16_383)))
+    .option('--out <dir>', 'a folder for single images, named by their seeds')
+    .addOption(option('--format <name>', `of the images in --out: ${IMAGE_FORMATS.join(', ')}`, choiceOption('--format', IMAGE_FORMATS)).default('png'))
+    .option('--overwrite', 'replace images that are in --out already')
+    .addOption(option('--device <name>', 'cpu, cuda or cuda:N', deviceOption('--device')).default('cpu'))
+    .addOption(option('--dtype <name>', `of the model: ${MODEL_DTYPES.join(', ')} (default: the file's)`, choiceOption('--dtype', MODEL_DTYPES)))
+    .option('-q, --quiet', 'no progress, only the path')
+    .addHelpText('after', HELP)
+    .action(async (_: unknown, command: Command) => {
+      const options = checkedOptions(command);
+      // Loaded here: `--help` and wrong usage need neither libtorch nor sharp.
+      const { runSample } = require('./sample-run') as typeof import('./sample-run');
+      await runSample(options);
+    });
+}
+
+/** What one option alone can't tell. */
+function checkedOptions(command: Command): SampleOptions {
+  const options = command.opts<SampleOptions>();
+  const { scheduler, spacing, seed, count, grid } = options;
+  if (scheduler === 'ddpm' && isGiven(command, 'eta')) {
+    throw new UsageError('--eta goes with --scheduler ddim, got --scheduler ddpm');
+  }
+  if (scheduler === 'ddpm' && spacing === 'quadratic') {
+    throw new UsageError('--spacing quadratic goes with --scheduler ddim, got --scheduler ddpm');
+  }
+  if (seed + BigInt(count) - 1n > MAX_SEED) {
+    throw new UsageError(`--seed and --count must stay below 2^64 together, got ${seed} and ${count}`);
+  }
+  if (options.out === undefined) {
+    for (const name of ['format', 'overwrite']) {
+      if (isGiven(command, name)) throw new UsageError(`--${name} goes with --out`);
+    }
+  } else if (isGiven(command, 'columns')) {
+    throw new UsageError('--columns goes with --grid, got --out');
+  }
+  if (grid !== undefined) {
+    try {
+      imageFormatOf(grid);
+    } catch {
+      throw new UsageError(`--grid must end in .png, .jpg, .jpeg or .webp, got ${JSON.stringify(grid)}`);
+    }
+  }
+  return options;
+}
