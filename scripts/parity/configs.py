@@ -20,7 +20,8 @@ ODD_INVERSE = {"num_train_timesteps": 500, "beta_schedule": "squaredcos_cap_v2",
 
 def record_configs(folder: Path) -> None:
     made = {
-        "ddpm-default": DDPMScheduler(), "ddim-default": DDIMScheduler(), "ddim-inverse-default": DDIMInverseScheduler(),
+        "ddpm-default": DDPMScheduler(), "ddim-default": DDIMScheduler(),
+        "ddim-inverse-default": DDIMInverseScheduler(),
         "ddpm-odd": DDPMScheduler(**ODD_DDPM), "ddim-odd": DDIMScheduler(**ODD_DDIM),
         "ddim-inverse-odd": DDIMInverseScheduler(**ODD_INVERSE),
     }

@@ -43,7 +43,8 @@ def record_differences(store, inputs) -> None:
     entries["zero_snr_epsilon_ddim"] = step(ddim, zero, 999, 10)
     entries["zero_snr_epsilon_ddpm"] = step(ddpm, zero, 999, 10, generator=generator(1))
     entries["learned_plain_output"] = step(ddpm, {"variance_type": "learned"}, 500, 10, generator=generator(1))
-    entries["learned_range_plain_output"] = step(ddpm, {"variance_type": "learned_range"}, 500, 10, generator=generator(1))
+    entries["learned_range_plain_output"] = step(ddpm, {"variance_type": "learned_range"}, 500, 10,
+                                                 generator=generator(1))
     negative = torch.cat([learned[:, :3], -learned[:, 3:]], dim=1)
     entries["learned_negative"] = step(ddpm, {"variance_type": "learned"}, 500, 10, negative, generator=generator(1))
     entries["two_c_ddim"] = step(ddim, {}, 500, 10, learned)

@@ -63,11 +63,11 @@ std::string check_error(const char* file, int line, ErrorCode code, const std::s
   static void ND_JOIN(test_at_, __LINE__)();                                                                   \
   static const nd::test::Registration ND_JOIN(registered_at_, __LINE__)(__FILE__, name, ND_JOIN(test_at_, __LINE__)); \
   static void ND_JOIN(test_at_, __LINE__)()
-#define CHECK(condition) \
+#define EXPECT(condition) \
   do {                   \
     if (!(condition)) nd::test::failed(__FILE__, __LINE__, #condition); \
   } while (false)
-#define CHECK_EQUAL(actual, expected)                                                                              \
+#define EXPECT_EQUAL(actual, expected)                                                                              \
   do {                                                                                                             \
     const auto nd_actual = (actual);                                                                               \
     const decltype(nd_actual) nd_expected = (expected);                                                            \
@@ -75,4 +75,4 @@ std::string check_error(const char* file, int line, ErrorCode code, const std::s
       nd::test::failed(__FILE__, __LINE__, #actual, " is ", nd_actual, ", wanted ", nd_expected);                  \
     }                                                                                                              \
   } while (false)
-#define CHECK_ERROR(code, part, ...) nd::test::check_error(__FILE__, __LINE__, nd::ErrorCode::code, part, [&] { (void)(__VA_ARGS__); })
+#define EXPECT_ERROR(code, part, ...) nd::test::check_error(__FILE__, __LINE__, nd::ErrorCode::code, part, [&] { (void)(__VA_ARGS__); })

@@ -30,12 +30,15 @@ export function createProgram(): Command {
     .option('--debug', 'print stack traces')
     .addHelpText('after', EXAMPLES)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(`node-diffusers: ${text.replace(/^error: /, '')}`) });
+    .configureOutput({ outputError: (text, write) => write(`node-diffusers: ${oneLine(text)}; see --help\n`) });
   for (const command of [sampleCommand(), inspectCommand(), setupCommand(), doctorCommand()]) {
     program.addCommand(command.copyInheritedSettings(program));
   }
   return program;
 }
+
+/** commander puts what was meant on a line of its own. */
+const oneLine = (text: string): string => text.replace(/^error: /, '').trim().replace(/\s*\n\(Did/, ' (did');
 
 /** Runs a command line and returns its exit status; every failure ends as a line on stderr. */
 export async function run(argv: readonly string[]): Promise<number> {

@@ -68,6 +68,15 @@ describe('schedulers: differs from diffusers', () => {
     throwsCode(() => step(scheduler, outcome.t, output, { eta: 2 }), 'ERR_CONFIG', /eta.* 2/);
   });
 
+  it('draws the line between the two at −1e-6', () => {
+    // With ᾱ_t = 0, σ² = η² (1 − ᾱ_s): the remainder is (1 − η²)(1 − ᾱ_s).
+    const config = { rescaleBetasZeroSnr: true, timestepSpacing: 'trailing', predictionType: 'v_prediction' } as const;
+    const scheduler = new DDIMScheduler(config);
+    scheduler.setTimesteps(10);
+    assert.ok(numbers(step(scheduler, 999, output, { eta: 1 + 2e-7 })).every(Number.isFinite));
+    throwsCode(() => step(scheduler, 999, output, { eta: 1 + 2e-6 }), 'ERR_CONFIG', /eta/);
+  });
+
   it('η = 0 means σ = 0 exactly, so that s > t works; with η > 0 it does not', () => {
     const scheduler = new DDIMScheduler({ clipSample: false });
     assert.ok(numbers(step(scheduler, 100, output, { prevTimestep: 900, eta: 0 })).every(Number.isFinite));

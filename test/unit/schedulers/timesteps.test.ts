@@ -195,6 +195,26 @@ describe('schedulers: previousTimestep', () => {
     assert.equal(quadraticList.previousTimestep(800), 632);
   });
 
+  it('a spacing after a custom list goes back to its own rule', () => {
+    const scheduler = new DDIMScheduler();
+    scheduler.setTimesteps({ timesteps: [900, 30] });
+    scheduler.setTimesteps(10);
+    assert.equal(scheduler.numInferenceSteps, 10);
+    assert.equal(scheduler.previousTimestep(555), 455);
+    assert.equal(list(scheduler).length, 10);
+  });
+
+  it('a refused list leaves the old one', () => {
+    const scheduler = new DDIMScheduler();
+    scheduler.setTimesteps(10);
+    const before = list(scheduler);
+    for (const steps of [{ timesteps: [3, 7] }, { timesteps: [] }, 0, 1001]) {
+      assert.throws(() => scheduler.setTimesteps(steps), { code: 'ERR_TIMESTEP' });
+    }
+    assert.deepEqual(list(scheduler), before);
+    assert.equal(scheduler.previousTimestep(900), 800);
+  });
+
   it('DDPM before setTimesteps is t − 1; DDIM needs setTimesteps or prevTimestep', () => {
     assert.deepEqual([999, 1, 0].map((t) => new DDPMScheduler().previousTimestep(t)), [998, 0, -1]);
     const ddim = new DDIMScheduler();

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EMBEDDED_MODEL } from '../../../ts/cli/embedded-model';
+import { inspect } from '../../../ts/cli/inspect-run';
+
+/** A safetensors file of a header and so many bytes of data. */
+const safetensors = (header: unknown, dataBytes: number): Buffer => {
+  const text = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text, Buffer.alloc(dataBytes)]);
+};
+
+const EMBEDDED_PARAMETERS = 1_805_121;
+
+describe('cli/inspect', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'inspect-'));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  it('tells what the embedded model holds', async () => {
+    const report = await inspect(EMBEDDED_MODEL);
+    assert.equal(report.kind, 'pipeline');
+    assert.equal(report.className, 'DDPMPipeline');
+    assert.equal(report.parameters, EMBEDDED_PARAMETERS);
+    assert.deepEqual(report.components.map(({ name, className }) => [name, className]), [
+      ['scheduler', 'DDPMScheduler'],
+      ['unet', 'UNet2DModel'],
+    ]);
+    const unet = report.components[1]!;
+    assert.equal(unet.config!['sample_size'], 32);
+    for (const { parameters, dtypes } of unet.weights) {
+      assert.equal(parameters, EMBEDDED_PARAMETERS);
+      assert.deepEqual(dtypes, ['float32']);
+    }
+    assert.equal(report.bytes, unet.weights.reduce((sum, { bytes }) => sum + bytes, 0));
+  });
+
+  it("reads a component's own folder, a flat pipeline and a config alone", async () => {
+    const unet = await inspect(join(EMBEDDED_MODEL, 'unet'));
+    assert.deepEqual([unet.kind, unet.className, unet.parameters], ['component', 'UNet2DModel', EMBEDDED_PARAMETERS]);
+    await cp(join(EMBEDDED_MODEL, 'unet/config.json'), join(folder, 'config.json'));
+    await cp(join(EMBEDDED_MODEL, 'model_index.json'), join(folder, 'model_index.json'));
+    const flat = await inspect(folder);
+    assert.deepEqual([flat.kind, flat.className, flat.components.length, flat.parameters], ['pipeline', 'DDPMPipeline', 1, null]);
+    const file = await inspect(join(EMBEDDED_MODEL, 'scheduler/scheduler_config.json'));
+    assert.deepEqual([file.kind, file.className, file.bytes], ['file', 'DDPMScheduler', 0]);
+  });
+
+  it('sums the tensors of a safetensors file, scalars and empty ones too', async () => {
+    const file = join(folder, 'w.safetensors');
+    await writeFile(
+      file,
+      safetensors(
+        {
+          __metadata__: { format: 'pt' },
+          a: { dtype: 'F16', shape: [2, 3], data_offsets: [0, 12] },
+          b: { dtype: 'F32', shape: [], data_offsets: [12, 16] },
+          c: { dtype: 'F32', shape: [0, 5], data_offsets: [16, 16] },
+        },
+        16,
+      ),
+    );
+    const { parameters, components } = await inspect(file);
+    assert.equal(parameters, 7);
+    assert.deepEqual(components[0]!.weights[0]!.dtypes, ['float16', 'float32']);
+  });
+
+  const tensor = { dtype: 'F32', shape: [4], data_offsets: [0, 16] };
+  const damaged: [string, Buffer, RegExp][] = [
+    ['no bytes', Buffer.alloc(0), /is truncated: it has 0 bytes$/],
+    ['seven bytes', Buffer.alloc(7), /is truncated/],
+    ['a header longer than the file', safetensors({ a: tensor }, 16).subarray(0, 20), /is truncated or no safetensors file: a header of/],
+    ['a header of 2^63 bytes', Buffer.concat([Buffer.alloc(7), Buffer.from([0x80]), Buffer.alloc(8)]), /a header of 9223372036854775808 bytes in 16$/],
+    ['a header that is no JSON', safetensors('{"a":', 0), /its header is not JSON$/],
+    ['a header that is a list', safetensors([], 0), /its header is no JSON object$/],
+    ['a tensor that is no object', safetensors({ a: 1 }, 0), /tensor "a" is no object$/],
+    ['an unknown dtype', safetensors({ a: { ...tensor, dtype: 'constructor' } }, 16), /has an unknown dtype "constructor"$/],
+    ['a negative side', safetensors({ a: { ...tensor, shape: [-4] } }, 16), /has no proper shape$/],
+    ['sides beyond numbers', safetensors({ a: { ...tensor, shape: [2 ** 52, 2 ** 52] } }, 16), /does not fit its data$/],
+    ['offsets past the end', safetensors({ a: tensor }, 12), /does not fit its data$/],
+    ['offsets of another length', safetensors({ a: { ...tensor, data_offsets: [0, 8] } }, 16), /does not fit its data$/],
+    ['offsets that are none', safetensors({ a: { ...tensor, data_offsets: '0' } }, 16), /has no proper data_offsets$/],
+  ];
+  for (const [what, bytes, message] of damaged) {
+    it(`refuses a safetensors file with ${what}`, async () => {
+      const file = join(folder, 'bad.safetensors');
+      await writeFile(file, bytes);
+      await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message });
+    });
+  }
+
+  it('refuses a .pt that is truncated, no archive, or holds no program', async () => {
+    const file = join(folder, 'bad.pt');
+    await cp(join(EMBEDDED_MODEL, 'unet/unet.pt'), file);
+    await truncate(file, 1000);
+    await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message: /bad\.pt is no TorchScript archive: / });
+    await writeFile(file, 'hello');
+    await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message: /is no TorchScript archive: / });
+    // The smallest zip there is: no records at all.
+    await writeFile(file, Buffer.concat([Buffer.from('PK\x05\x06', 'latin1'), Buffer.alloc(18)]));
+    await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message: /holds no program: it is a torch\.save file/ });
+  });
+
+  it('says what it reads', async () => {
+    await assert.rejects(inspect(join(folder, 'none')), { code: 'ERR_NOT_FOUND', message: /is neither a file nor a folder$/ });
+    await assert.rejects(inspect(folder), { code: 'ERR_CHECKPOINT', message: /holds no model: no model_index\.json/ });
+    await writeFile(join(folder, 'x.txt'), '');
+    await assert.rejects(inspect(join(folder, 'x.txt')), { code: 'ERR_ARGUMENT', message: /^inspect reads a folder, \.safetensors/ });
+    await writeFile(join(folder, 'model_index.json'), '{');
+    await assert.rejects(inspect(folder), { code: 'ERR_CHECKPOINT', message: /model_index\.json is not valid JSON/ });
+  });
+
+  it('does not follow component names out of the folder', async () => {
+    await mkdir(join(folder, 'model'));
+    await cp(join(EMBEDDED_MODEL, 'unet/config.json'), join(folder, 'config.json'));
+    const index = { _class_name: 'P', '..': ['diffusers', 'UNet2DModel'], '../x': ['a', 'b'] };
+    await writeFile(join(folder, 'model/model_index.json'), JSON.stringify(index));
+    const report = await inspect(join(folder, 'model'));
+    assert.deepEqual(report.components, []);
+    assert.equal(JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'))._class_name, 'UNet2DModel');
+  });
+});

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { interruptible, Interrupted } from '../../../ts/cli/interrupt';
+import { openProgress } from '../../../ts/cli/progress';
+
+function fakeStream(isTTY: boolean): { stream: NodeJS.WriteStream; text: () => string } {
+  const chunks: string[] = [];
+  const pass = new PassThrough();
+  pass.on('data', (chunk) => chunks.push(String(chunk)));
+  const extras = { isTTY, columns: 80, cursorTo: () => true, clearLine: () => true, moveCursor: () => true };
+  return { stream: Object.assign(pass, extras) as unknown as NodeJS.WriteStream, text: () => chunks.join('') };
+}
+
+describe('cli/progress', () => {
+  it('draws a bar on a terminal', () => {
+    const { stream, text } = fakeStream(true);
+    const progress = openProgress(false, stream);
+    progress.update(0, 10, 'starting');
+    progress.update(5, 10, 'half way');
+    progress.stop();
+    assert.match(text(), /░/);
+    assert.match(text(), /starting/);
+    progress.line('a line');
+    assert.match(text(), /a line\n$/);
+  });
+
+  it('is all but quiet in a pipe', () => {
+    const { stream, text } = fakeStream(false);
+    const progress = openProgress(false, stream);
+    for (let i = 0; i < 1000; i++) progress.update(i, 1000, 'many');
+    assert.equal(text(), '');
+    progress.line('a line');
+    progress.stop();
+    assert.equal(text(), 'a line\n');
+  });
+
+  it('says nothing when quiet', () => {
+    const { stream, text } = fakeStream(true);
+    const progress = openProgress(true, stream);
+    progress.update(1, 2, 'x');
+    progress.line('x');
+    progress.stop();
+    assert.equal(text(), '');
+  });
+});
+
+describe('cli/interrupt', () => {
+  for (const [name, status] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+    it(`ends the work at ${name} with status ${status}, and takes its handlers away`, async () => {
+      const before = process.listenerCount(name);
+      const work = interruptible(
+        (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
+      );
+      process.emit(name);
+      await assert.rejects(work, (error: unknown) => {
+        assert.ok(error instanceof Interrupted);
+        assert.equal(error.exitCode, status);
+        return true;
+      });
+      assert.equal(process.listenerCount(name), before);
+    });
+  }
+
+  it('passes results and failures through', async () => {
+    assert.equal(await interruptible(async () => 7), 7);
+    await assert.rejects(interruptible(() => Promise.reject(new Error('own'))), { message: 'own' });
+  });
+});
