@@ -7,8 +7,20 @@ const sources = path.join(path.dirname(fileURLToPath(import.meta.url)), 'ts');
 
 /** Imports point down this list only (ARCHITECTURE.md). A name is a folder of ts/ or a file in it. */
 const LAYERS = [
-  'cli', 'index', 'pipelines', 'engine', 'models', 'schedulers', 'config', 'hub', 'tensor', 'image', 'native', 'files',
-  'arguments', 'errors',
+  'cli',
+  'index',
+  'pipelines',
+  'engine',
+  'models',
+  'schedulers',
+  'config',
+  'hub',
+  'tensor',
+  'image',
+  'native',
+  'files',
+  'arguments',
+  'errors',
 ];
 
 /** @param {string} file */
@@ -39,7 +51,10 @@ const importsPointDown = {
   },
 };
 
-/** @param {string} from @param {string} to */
+/**
+ * @param {string} from
+ * @param {string} to
+ */
 function layerProblem(from, to) {
   if (to === '..' || !LAYERS.includes(to)) return `'${to}' is no layer of ts/`;
   if (LAYERS.indexOf(to) >= LAYERS.indexOf(from)) return undefined;
@@ -54,7 +69,7 @@ export default tseslint.config(
     rules: {
       'max-lines': ['error', { max: 300 }],
       'no-control-regex': 'error',
-      'eqeqeq': 'error',
+      eqeqeq: 'error',
       'no-console': 'error',
       'no-var': 'error',
       'prefer-const': 'error',
@@ -67,10 +82,13 @@ export default tseslint.config(
     languageOptions: { parserOptions: { project: './tsconfig.json', tsconfigRootDir: import.meta.dirname } },
     rules: {
       '@typescript-eslint/await-thenable': 'error',
-      '@typescript-eslint/no-floating-promises': ['error', {
-        // mocha's own: what it returns is not a promise to wait for
-        allowForKnownSafeCalls: ['describe', 'it'],
-      }],
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        {
+          // mocha's own: what it returns is not a promise to wait for
+          allowForKnownSafeCalls: ['describe', 'it'],
+        },
+      ],
       '@typescript-eslint/no-misused-promises': 'error',
       '@typescript-eslint/only-throw-error': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
@@ -83,10 +101,13 @@ export default tseslint.config(
     plugins: { house: { rules: { 'imports-point-down': importsPointDown } } },
     rules: {
       'house/imports-point-down': 'error',
-      'no-restricted-syntax': ['error', {
-        selector: "CallExpression[callee.property.name='replace'] > Literal[raw=/_\\(?\\[a-z/]",
-        message: 'snake_case and camelCase are converted in ts/config/keys.ts only',
-      }],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "CallExpression[callee.property.name='replace'] > Literal[raw=/_\\(?\\[a-z/]",
+          message: 'snake_case and camelCase are converted in ts/config/keys.ts only',
+        },
+      ],
     },
   },
   { files: ['test/**/*.ts'], rules: { 'max-lines': ['error', { max: 400 }] } },

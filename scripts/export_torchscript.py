@@ -42,7 +42,7 @@ class DiffusersFails(ExportError):
     """diffusers itself can't run the UNet in a dtype; some of its variants are right in float32 only."""
 
 
-# --- reading the folder ------------------------------------------------------------------------------------------------
+# --- reading the folder ---------------------------------------------------------------------------------------------
 def find_unet(folder: Path) -> Path:
     """The folder of the UNet: FOLDER/unet, else FOLDER itself, as diffusers looks for a component."""
     if not folder.is_dir():
@@ -76,7 +76,7 @@ def load_unet(folder: Path):
         raise ExportError(f"diffusers can't load {folder}: {str(error).strip().splitlines()[0]}") from error
 
 
-# --- inputs ------------------------------------------------------------------------------------------------------------
+# --- inputs ---------------------------------------------------------------------------------------------------------
 def takes_class_labels(unet) -> bool:
     return unet.class_embedding is not None
 
@@ -109,7 +109,7 @@ def sizes_to_try(unet) -> list[tuple[int, int]]:
     return sizes
 
 
-# --- tracing -----------------------------------------------------------------------------------------------------------
+# --- tracing --------------------------------------------------------------------------------------------------------
 def trace(unet, dtype):
     """The trace of a copy in `dtype`, with a forward that gives the tensor alone. Its parameters keep their names."""
     import torch
@@ -139,7 +139,8 @@ def trace(unet, dtype):
             inputs = make_inputs(exported, 2, height, width)
             return torch.jit.trace(exported, inputs, check_trace=False, _store_inputs=False)
         except (RuntimeError, ValueError) as error:
-            raise DiffusersFails(f"diffusers can't run this UNet in {dtype}: {str(error).strip().splitlines()[-1]}") from error
+            reason = str(error).strip().splitlines()[-1]
+            raise DiffusersFails(f"diffusers can't run this UNet in {dtype}: {reason}") from error
 
 
 def methods(module):
@@ -200,10 +201,11 @@ def free_dtypes(module, other) -> None:
             elif value != twin_value:
                 if (value, twin_value) != (code[torch.float32], code[torch.float64]):
                     raise ExportError(f"{where} holds {value!r} in float32 and {twin_value!r} in float64")
-                replace(graph, node, "prim::dtype", tensor_in_scope(graph, where, floating=True), torch._C.IntType.get())
+                source = tensor_in_scope(graph, where, floating=True)
+                replace(graph, node, "prim::dtype", source, torch._C.IntType.get())
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file -------------------------------------------------------------------------------------------------------
 def serialize(module, extra: dict[str, str]) -> bytes:
     """The archive, without the records that hold the exporting machine's file names and line numbers."""
     import torch
@@ -257,7 +259,7 @@ def write_atomically(file: Path, data: bytes) -> None:
         raise ExportError(f"{file} can't be written: {error.strerror}") from error
 
 
-# --- checking it against diffusers ---------------------------------------------------------------------------------------
+# --- checking it against diffusers ----------------------------------------------------------------------------------
 def largest_error(actual, expected) -> float:
     scale = expected.double().abs().max().clamp_min(1e-12)
     return float((actual.double() - expected.double()).abs().max() / scale)
@@ -269,6 +271,8 @@ def check_on(data: bytes, unet, device: str, dtype_name: str) -> float | None:
 
     eager = copy.deepcopy(unet).to(device, getattr(torch, dtype_name))
     exported = torch.jit.load(io.BytesIO(data), map_location="cpu").to(device, getattr(torch, dtype_name))
+    if list(exported.state_dict()) != list(eager.state_dict()):
+        raise ExportError("the export's weights have other names than diffusers'")
     cases = [(batch, *size) for batch in BATCHES for size in sizes_to_try(unet)[:2]]
     cases += [(1, *size) for size in sizes_to_try(unet)[2:]]
     worst = 0.0
@@ -318,7 +322,8 @@ def check(data: bytes, unet, dtypes: list[str], say) -> None:
                 if error is None:
                     say(f"{device} {dtype}: not checked, diffusers itself fails in it")
                 elif not error <= tolerance:
-                    raise ExportError(f"the export is {error:.1e} off diffusers on {device} in {dtype}, more than {tolerance}")
+                    where = f"on {device} in {dtype}"
+                    raise ExportError(f"the export is {error:.1e} off diffusers {where}, more than {tolerance}")
                 else:
                     say(f"{device} {dtype}: equal to diffusers within {error:.1e}")
 

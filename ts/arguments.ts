@@ -62,3 +62,9 @@ export function checkOptions(name: string, options: object | undefined, known: r
     throw new ArgumentError(`${name}: unknown option ${showValue(key)}; ${advice}`);
   }
 }
+
+/** @throws ArgumentError unless `folder` is a path. */
+export function checkFolder(folder: unknown): void {
+  if (typeof folder === 'string' && folder !== '') return;
+  throw new ArgumentError(`folder must be a path, got ${showValue(folder)}`);
+}

@@ -66,3 +66,26 @@ export type {
   TimestepSpacing,
   VarianceType,
 } from './config/scheduler-config';
+export {
+  TorchScriptModel,
+  type TorchScriptLoadOptions,
+  type UNetForwardOptions,
+  type UNetLike,
+  type UNetLikeConfig,
+  type UNetTimestep,
+} from './models';
+export {
+  DDIMPipeline,
+  DDPMPipeline,
+  DiffusionPipeline,
+  type DDIMRunOptions,
+  type DDPMRunOptions,
+  type ImagesOf,
+  type OutputType,
+  type PipelineOptions,
+  type RunOptions,
+  type RunProgress,
+  type StepEnd,
+} from './pipelines';
+export { DiffusionImage, makeGrid, type EncodeOptions, type GridOptions, type ImageFormat } from './image';
+export type { HubOptions } from './hub';

@@ -9,6 +9,7 @@
 #include "binding/ops_wrap.h"
 #include "binding/scheduler_wrap.h"
 #include "binding/tensor_wrap.h"
+#include "binding/torchscript_wrap.h"
 #include "core/device.h"
 #include "core/sampling/noise_source.h"
 
@@ -60,6 +61,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   TensorHandle::define(env, exports);
   GeneratorHandle::define(env, exports);
   SchedulerHandle::define(env, exports);
+  TorchScriptHandle::define(env, exports);
   define_ops(env, exports);
   exports.Set("init", Napi::Function::New(env, init, "init"));
   exports.Set("randn", Napi::Function::New(env, randn_js, "randn"));

@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <limits>
+
 #include "kernels/fused_ops.h"
 
 namespace nd {
@@ -28,7 +30,8 @@ class Columns {
 
 /// The thresholds s of every sample, as a [B, 1, …] column.
 at::Tensor dynamic_thresholds(const at::Tensor& x0, const DynamicThreshold& threshold) {
-  const auto flat = x0.reshape({x0.size(0), -1}).abs();
+  // At ᾱ_t = 0 x0 is infinite, and the quantile's interpolation would take ∞ − ∞.
+  const auto flat = x0.reshape({x0.size(0), -1}).abs().clamp_max(std::numeric_limits<float>::max());
   // By sample: at::quantile refuses more than 16M elements at a time.
   std::vector<at::Tensor> s;
   for (const auto& sample : flat.unbind(0)) s.push_back(at::quantile(sample, threshold.ratio));

@@ -1,5 +1,5 @@
-"""torch.randn: below 16 elements torch draws one by one (and keeps the second Box-Muller number for the next call), from
-16 on in vectors; half types and doubles take other paths again."""
+"""torch.randn: below 16 elements torch draws one by one (and keeps the second Box-Muller number for the next call),
+from 16 on in vectors; half types and doubles take other paths again."""
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -32,7 +32,8 @@ def record_draws(store) -> None:
                       "values": [store.tensor(drawn)]})
     # dtypes in turn from one generator: float and double keep their second number apart
     g = generator(77)
-    mixed = [([3], "float32"), ([3], "float64"), ([3], "float32"), ([5], "float64"), ([16], "float32"), ([1], "float64")]
+    mixed = [([3], "float32"), ([3], "float64"), ([3], "float32"), ([5], "float64"), ([16], "float32"),
+             ([1], "float64")]
     cases.append({"kind": "mixed", "dtype": "mixed", "seeds": ["77"], "shapes": [s for s, _ in mixed],
                   "dtypes": [d for _, d in mixed],
                   "values": [store.tensor(torch.randn(s, generator=g, dtype=DTYPES[d])) for s, d in mixed]})

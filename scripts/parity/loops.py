@@ -48,8 +48,8 @@ def record_loops(store) -> None:
         ("DDIMScheduler", {}, {"eta": 0.5, "use_clipped_model_output": True}, [1, 2]),
         ("DDIMScheduler", {"thresholding": True, "sample_max_value": 1.5}, {"eta": 0.0}, None),
         ("DDIMInverseScheduler", {"clip_sample": False}, {}, None),
-        ("DDIMInverseScheduler", {"timestep_spacing": "trailing", "prediction_type": "sample", "set_alpha_to_one": False}, {},
-         None),
+        ("DDIMInverseScheduler", {"timestep_spacing": "trailing", "prediction_type": "sample",
+                                  "set_alpha_to_one": False}, {}, None),
     ]
     for name, config, options, seeds in variants:
         for n in (1, 10, 50, 1000):

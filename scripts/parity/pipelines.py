@@ -27,7 +27,8 @@ RUNS = [
     {"name": "ddpm one generator", "pipeline": "DDPMPipeline", "seeds": 2, "batch_size": 2,
      "options": {"num_inference_steps": 12}},
     {"name": "ddpm fixed_large, trailing", "pipeline": "DDPMPipeline", "seeds": [3], "batch_size": 1,
-     "config": {"variance_type": "fixed_large", "timestep_spacing": "trailing"}, "options": {"num_inference_steps": 10}},
+     "config": {"variance_type": "fixed_large", "timestep_spacing": "trailing"},
+     "options": {"num_inference_steps": 10}},
 ]
 
 

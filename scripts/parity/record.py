@@ -44,7 +44,7 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
 
     if args.only != "pipelines":
-        store = Store("schedulers", COMMAND, "What diffusers' DDPM, DDIM and DDIMInverse schedulers and torch.randn give.")
+        store = Store("schedulers", COMMAND, "What diffusers' three schedulers here and torch.randn give.")
         store.add("seed", SEED)
         inputs = Inputs(store)
         for record in (record_tables, record_timesteps):

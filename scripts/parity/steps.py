@@ -56,7 +56,8 @@ def pairwise(axes: dict, rng: random.Random, strength: int) -> list[dict]:
     """Rows that hold every combination of values of any `strength` axes, greedily."""
     names = list(axes)
     groups = list(itertools.combinations(names, strength))
-    wanted = {(group, values) for group in groups for values in itertools.product(*(range(len(axes[n])) for n in group))}
+    wanted = {(group, values) for group in groups
+              for values in itertools.product(*(range(len(axes[n])) for n in group))}
     rows = []
     while wanted:
         seed_group, seed_values = rng.choice(sorted(wanted, key=repr))

@@ -9,12 +9,14 @@
 
 #include "core/errors.h"
 
-/// The tests' own few macros. A test is registered under its file's name; main runs one file's tests or all.
-namespace nd::test {
+// The names are not CHECK and its like, which libtorch's logging defines.
+// A test is a function that returns or throws; main.cpp runs those of one file, or all.
+namespace check {
 
 struct Test {
-  std::string file, name;
-  std::function<void()> body;
+  std::string file;
+  std::string name;
+  std::function<void()> run;
 };
 
 inline std::vector<Test>& tests() {
@@ -22,15 +24,8 @@ inline std::vector<Test>& tests() {
   return all;
 }
 
-inline std::string stem(const std::string& path) {
-  const auto start = path.find_last_of("/\\") + 1;
-  return path.substr(start, path.rfind('.') - start);
-}
-
-struct Registration {
-  Registration(const char* file, const char* name, std::function<void()> body) {
-    tests().push_back({stem(file), name, std::move(body)});
-  }
+struct Register {
+  Register(const char* file, const char* name, std::function<void()> run) { tests().push_back({file, name, std::move(run)}); }
 };
 
 template <typename... Parts>
@@ -41,38 +36,39 @@ template <typename... Parts>
   throw std::runtime_error(message.str());
 }
 
-/// Checks that `call` throws nd::Error with this code and with `part` in its message; returns the message.
-template <typename Call>
-std::string check_error(const char* file, int line, ErrorCode code, const std::string& part, Call&& call) {
+/// Returns the message.
+template <typename Body>
+std::string throws(const char* file, int line, nd::ErrorCode code, const std::string& text, Body&& body) {
   try {
-    call();
-  } catch (const Error& e) {
-    const std::string message = e.what();
-    if (e.code() != code) failed(file, line, "threw ", code_name(e.code()), " (", message, "), wanted ", code_name(code));
-    if (message.find(part) == std::string::npos) failed(file, line, "threw \"", message, "\", wanted \"", part, "\" in it");
-    return message;
+    body();
+  } catch (const nd::Error& e) {
+    if (e.code() != code) failed(file, line, "threw ", nd::code_name(e.code()), ", wanted ", nd::code_name(code), ": ", e.what());
+    if (std::string(e.what()).find(text) == std::string::npos) failed(file, line, "'", text, "' is not in '", e.what(), "'");
+    return e.what();
   }
-  failed(file, line, "threw nothing, wanted ", code_name(code));
+  failed(file, line, "threw nothing, wanted ", nd::code_name(code));
 }
 
-}  // namespace nd::test
+}  // namespace check
 
-#define ND_JOIN_(a, b) a##b
-#define ND_JOIN(a, b) ND_JOIN_(a, b)
-#define TEST(name)                                                                                             \
-  static void ND_JOIN(test_at_, __LINE__)();                                                                   \
-  static const nd::test::Registration ND_JOIN(registered_at_, __LINE__)(__FILE__, name, ND_JOIN(test_at_, __LINE__)); \
-  static void ND_JOIN(test_at_, __LINE__)()
+#define CHECK_JOIN2(a, b) a##b
+#define CHECK_JOIN(a, b) CHECK_JOIN2(a, b)
+#define TEST(name)                                                                           \
+  static void CHECK_JOIN(test_, __LINE__)();                                                 \
+  static const check::Register CHECK_JOIN(register_, __LINE__){__FILE__, name, CHECK_JOIN(test_, __LINE__)}; \
+  static void CHECK_JOIN(test_, __LINE__)()
+
 #define EXPECT(condition) \
-  do {                   \
-    if (!(condition)) nd::test::failed(__FILE__, __LINE__, #condition); \
+  do { \
+    if (!(condition)) check::failed(__FILE__, __LINE__, "not so: ", #condition); \
   } while (false)
-#define EXPECT_EQUAL(actual, expected)                                                                              \
-  do {                                                                                                             \
-    const auto nd_actual = (actual);                                                                               \
-    const decltype(nd_actual) nd_expected = (expected);                                                            \
-    if (!(nd_actual == nd_expected)) {                                                                             \
-      nd::test::failed(__FILE__, __LINE__, #actual, " is ", nd_actual, ", wanted ", nd_expected);                  \
-    }                                                                                                              \
+#define EXPECT_EQUAL(a, b) \
+  do { \
+    if (!((a) == (b))) check::failed(__FILE__, __LINE__, #a, " = ", (a), ", wanted ", #b, " = ", (b)); \
   } while (false)
-#define EXPECT_ERROR(code, part, ...) nd::test::check_error(__FILE__, __LINE__, nd::ErrorCode::code, part, [&] { (void)(__VA_ARGS__); })
+#define EXPECT_NEAR(a, b, tolerance) \
+  do { \
+    if (!(std::abs((a) - (b)) <= (tolerance))) check::failed(__FILE__, __LINE__, #a, " = ", (a), ", wanted ", (b), " ± ", (tolerance)); \
+  } while (false)
+#define EXPECT_ERROR(code, text, expression) \
+  check::throws(__FILE__, __LINE__, nd::ErrorCode::code, text, [&] { static_cast<void>(expression); })

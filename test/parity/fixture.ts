@@ -35,7 +35,11 @@ export class Fixture<M> {
 
   /** The recorded bytes as they are; halves as their 16 bits. */
   raw([dtype, shape, offset]: Ref): Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array {
-    return new VIEWS[dtype](this.data, offset, shape.reduce((a, b) => a * b, 1));
+    return new VIEWS[dtype](
+      this.data,
+      offset,
+      shape.reduce((a, b) => a * b, 1),
+    );
   }
 
   /** The recorded numbers, halves widened. */

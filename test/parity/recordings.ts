@@ -106,7 +106,14 @@ export interface SchedulersManifest {
   forward: ForwardCase[];
   per_sample: PerSampleCase[];
   differences: { sample: Ref; model_output: Ref; learned_output: Ref } & Record<string, Outcome>;
-  negative_remainder: { config: Config; n: number; t: number; remainder: number; finite: boolean; pred_original_sample: Ref }[];
+  negative_remainder: {
+    config: Config;
+    n: number;
+    t: number;
+    remainder: number;
+    finite: boolean;
+    pred_original_sample: Ref;
+  }[];
   previous: { config: Config; n: number; timesteps: number[]; ddim: number[]; ddpm: number[] }[];
   loops: LoopCase[];
   test_figures: TestFigure[];

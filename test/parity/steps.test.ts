@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { DDIMScheduler, DDPMScheduler, DiffusersError, Generator } from '../../ts/index';
 import { Comparison, generatorsOf, magnitude, numbersOf, type Ref } from './fixture';
-import { makeScheduler, runStep, schedulersFixture, setTimesteps, type AnyScheduler, type StepCase } from './recordings';
+import {
+  makeScheduler,
+  runStep,
+  schedulersFixture,
+  setTimesteps,
+  type AnyScheduler,
+  type StepCase,
+} from './recordings';
 
 const fixture = schedulersFixture();
 const { manifest } = fixture;
@@ -138,7 +145,12 @@ describe('parity/a timestep per sample', () => {
         const x0 = numbers(c.pred_original_sample);
         // The smallest ᾱ of the linear table is 4e-5: 1/√ᾱ is at most 158.
         comparison.check(`${what} prevSample`, numbersOf(got.prevSample), prev, 1e-5 * magnitude(prev) + 1e-4);
-        comparison.check(`${what} predOriginalSample`, numbersOf(got.predOriginalSample), x0, 1e-5 * magnitude(x0) + 1e-4);
+        comparison.check(
+          `${what} predOriginalSample`,
+          numbersOf(got.predOriginalSample),
+          x0,
+          1e-5 * magnitude(x0) + 1e-4,
+        );
       }
       comparison.assertAll();
       assert.equal(comparison.count, 2 * manifest.per_sample.filter((p) => p.class === name).length);

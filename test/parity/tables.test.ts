@@ -75,7 +75,11 @@ describe('parity/timesteps', () => {
           scheduler.setTimesteps(c.n);
           // Differs from diffusers: an (n+1)-th entry, −1, is dropped (the manifest's `extra`).
           const list = name === 'DDIMInverseScheduler' ? fixture.numbers(c.inverse!) : want;
-          assert.deepEqual(Array.from(scheduler.timesteps), list.filter((t) => t !== -1), `${name} ${what}`);
+          assert.deepEqual(
+            Array.from(scheduler.timesteps),
+            list.filter((t) => t !== -1),
+            `${name} ${what}`,
+          );
           assert.equal(scheduler.timesteps.length, c.n, what);
           assert.ok(scheduler.timesteps instanceof Int32Array);
           assert.equal(scheduler.numInferenceSteps, c.n);

@@ -37,7 +37,10 @@ export function formatRate(rate: number): string {
 export function formatValue(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   // JSON escapes control characters below 0x20; those of 0x7f … 0x9f reach terminals too.
-  const safe = text.replace(/[\u007f-\u009f\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const safe = text.replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
   return safe.length <= 100 ? safe : `${safe.slice(0, 99)}…`;
 }
 

@@ -33,7 +33,7 @@ export interface InspectReport {
   readonly kind: 'pipeline' | 'component' | 'file';
   /** The pipeline's class, else the only component's. */
   readonly className: string | null;
-  /** Of the first file of weights of each component: a folder may hold the same weights in two formats. */
+  /** Of each component's first file of weights (or its shards): a folder may hold the same weights in two formats. */
   readonly parameters: number | null;
   /** Of all files of weights. */
   readonly bytes: number;
@@ -82,10 +82,16 @@ function summary(
   className: string | null,
   components: readonly ComponentReport[],
 ): InspectReport {
-  const counts = components.filter(({ weights }) => weights.length > 0).map(({ weights }) => weights[0]!.parameters);
+  const counts = components.flatMap(({ weights }) => firstCopy(weights)).map((weights) => weights.parameters);
   const parameters = counts.length === 0 || counts.includes(null) ? null : counts.reduce((a, b) => a! + b!, 0);
   const bytes = components.flatMap(({ weights }) => weights).reduce((sum, weights) => sum + weights.bytes, 0);
   return { path, kind, className: className ?? components[0]?.className ?? null, parameters, bytes, components };
+}
+
+/** The first of a component's files, with the other shards of the same model where it is one. */
+function firstCopy(weights: readonly WeightsReport[]): readonly WeightsReport[] {
+  const modelOf = ({ file }: WeightsReport): string => file.replace(/-\d{5}-of-\d{5}(?=\.)/, '');
+  return weights.filter((one) => modelOf(one) === modelOf(weights[0]!));
 }
 
 async function inspectFile(path: string): Promise<ComponentReport> {
@@ -108,10 +114,13 @@ async function inspectFile(path: string): Promise<ComponentReport> {
 
 async function inspectFolder(folder: string, name: string): Promise<ComponentReport | null> {
   const files = (await readdir(folder).catch(() => [])).sort();
-  const config = (await readIfThere(join(folder, 'config.json'))) ?? (await readIfThere(join(folder, 'scheduler_config.json')));
+  const config =
+    (await readIfThere(join(folder, 'config.json'))) ?? (await readIfThere(join(folder, 'scheduler_config.json')));
   const weights: WeightsReport[] = [];
-  for (const file of files.filter((one) => one.endsWith('.safetensors'))) weights.push(await safetensorsReport(join(folder, file)));
-  for (const file of files.filter((one) => one.endsWith('.pt'))) weights.push((await torchScriptReport(join(folder, file))).weights);
+  for (const file of files.filter((one) => one.endsWith('.safetensors')))
+    weights.push(await safetensorsReport(join(folder, file)));
+  for (const file of files.filter((one) => one.endsWith('.pt')))
+    weights.push((await torchScriptReport(join(folder, file))).weights);
   return config === null && weights.length === 0 ? null : { name, className: classOf(config), config, weights };
 }
 
@@ -120,7 +129,9 @@ async function safetensorsReport(path: string): Promise<WeightsReport> {
   return { file: basename(path), format: 'safetensors', bytes, parameters, dtypes };
 }
 
-async function torchScriptReport(path: string): Promise<{ config: Record<string, unknown> | null; weights: WeightsReport }> {
+async function torchScriptReport(
+  path: string,
+): Promise<{ config: Record<string, unknown> | null; weights: WeightsReport }> {
   const { bytes, parameters, dtype, config } = await readTorchScriptRecords(path);
   const dtypes = dtype === null ? [] : [dtype];
   return { config, weights: { file: basename(path), format: 'torchscript', bytes, parameters, dtypes } };
@@ -154,7 +165,9 @@ function describeComponent({ name, className, config, weights }: ComponentReport
   const lines = ['', className === null ? plainName(name) : `${plainName(name)}: ${plainName(className)}`];
   for (const { file, format, bytes, parameters, dtypes } of weights) {
     const count = parameters === null ? 'parameters not stated' : `${formatCount(parameters)} parameters`;
-    lines.push(`  ${plainName(file)}  ${[format, count, dtypes.join(' '), formatBytes(bytes)].filter(Boolean).join(', ')}`);
+    lines.push(
+      `  ${plainName(file)}  ${[format, count, dtypes.join(' '), formatBytes(bytes)].filter(Boolean).join(', ')}`,
+    );
   }
   const rows = Object.entries(config ?? {}).filter(([key]) => key !== '_class_name');
   if (rows.length > 0) lines.push(formatTable(rows.map(([key, value]) => [plainName(key), formatValue(value)])));

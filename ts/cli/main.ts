@@ -38,7 +38,11 @@ export function createProgram(): Command {
 }
 
 /** commander puts what was meant on a line of its own. */
-const oneLine = (text: string): string => text.replace(/^error: /, '').trim().replace(/\s*\n\(Did/, ' (did');
+const oneLine = (text: string): string =>
+  text
+    .replace(/^error: /, '')
+    .trim()
+    .replace(/\s*\n\(Did/, ' (did');
 
 /** Runs a command line and returns its exit status; every failure ends as a line on stderr. */
 export async function run(argv: readonly string[]): Promise<number> {

@@ -59,7 +59,13 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsSu
   }
 }
 
-async function readExactly(path: string, handle: FileHandle, from: number, length: number, size: number): Promise<Buffer> {
+async function readExactly(
+  path: string,
+  handle: FileHandle,
+  from: number,
+  length: number,
+  size: number,
+): Promise<Buffer> {
   if (from + length > size) throw new CheckpointError(`${path} is truncated: it has ${size} bytes`);
   const buffer = Buffer.alloc(length);
   const { bytesRead } = await handle.read(buffer, 0, length, from);
@@ -78,7 +84,11 @@ function parseHeader(path: string, bytes: Buffer): Record<string, unknown> {
   return header;
 }
 
-function sumTensors(path: string, header: Record<string, unknown>, dataBytes: number): Omit<SafetensorsSummary, 'bytes'> {
+function sumTensors(
+  path: string,
+  header: Record<string, unknown>,
+  dataBytes: number,
+): Omit<SafetensorsSummary, 'bytes'> {
   let parameters = 0;
   const dtypes = new Set<string>();
   for (const [name, tensor] of Object.entries(header)) {

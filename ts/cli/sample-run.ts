@@ -35,12 +35,17 @@ async function sampleAndSave(
   signal: AbortSignal,
 ): Promise<{ path: string; text: string }> {
   const output = await openOutput(options);
+  const loading = performance.now();
   const pipe = await loadPipeline(options, progress, signal);
+  const loadSeconds = (performance.now() - loading) / 1000;
   const steps = checkAgainstModel(options, pipe);
   const size = sampleSizeOf(pipe.unet.config);
   if (size !== null) output.checkSize({ height: size[0], width: size[1] });
 
-  const { count, seed } = options;
+  const { model = 'the embedded model', count, seed } = options;
+  progress.line(
+    `loaded ${model} in ${formatSeconds(loadSeconds)}; drawing ${plural(count, 'image')} in ${plural(steps, 'step')}`,
+  );
   let seconds = 0;
   for (let first = 0; first < count; first += options.batch) {
     const batch = Math.min(options.batch, count - first);

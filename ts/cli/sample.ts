@@ -72,31 +72,68 @@ export function sampleCommand(): Command {
     .helpOption('-h, --help', 'explain the command')
     .option('-m, --model <model>', 'DIR, hub REPO or FILE.pt (default: the embedded model)')
     .option('--revision <name>', 'branch, tag or commit of a hub repository (default: main)')
-    .addOption(option('--scheduler <name>', 'ddim or ddpm', choiceOption('--scheduler', ['ddpm', 'ddim'])).default('ddim'))
     .addOption(
-      option('--steps <n>', 'steps from noise to image (default: 50 for ddim, 1000 for ddpm)', integerOption('--steps', 1, 1_000_000)),
+      option('--scheduler <name>', 'ddim or ddpm', choiceOption('--scheduler', ['ddpm', 'ddim'])).default('ddim'),
     )
     .addOption(
-      option('--timesteps <list>', 'timesteps of your own, descending: 801,601,401,201,1', descendingOption('--timesteps'))
-        .conflicts(['steps', 'spacing']),
+      option(
+        '--steps <n>',
+        'steps from noise to image (default: 50 for ddim, 1000 for ddpm)',
+        integerOption('--steps', 1, 1_000_000),
+      ),
     )
     .addOption(
-      option('--spacing <name>', `how timesteps lie: ${SPACINGS.join(', ')} (default: the model's)`, choiceOption('--spacing', SPACINGS)),
+      option(
+        '--timesteps <list>',
+        'timesteps of your own, descending: 801,601,401,201,1',
+        descendingOption('--timesteps'),
+      ).conflicts(['steps', 'spacing']),
     )
     .addOption(
-      option('--eta <e>', 'noise of a DDIM step: 0 is deterministic, 1 has the variance of DDPM', numberOption('--eta', 0)).default(0),
+      option(
+        '--spacing <name>',
+        `how timesteps lie: ${SPACINGS.join(', ')} (default: the model's)`,
+        choiceOption('--spacing', SPACINGS),
+      ),
+    )
+    .addOption(
+      option(
+        '--eta <e>',
+        'noise of a DDIM step: 0 is deterministic, 1 has the variance of DDPM',
+        numberOption('--eta', 0),
+      ).default(0),
     )
     .addOption(option('--seed <s>', 'seed of the first image', seedOption('--seed')).default(0n, '0'))
     .addOption(option('--count <n>', 'how many images', integerOption('--count', 1, 1_000_000)).default(16))
     .addOption(option('--batch <n>', 'how many at once', integerOption('--batch', 1, 65_536)).default(16))
     .addOption(option('--class <n>', 'class of a class-conditional model', integerOption('--class', 0, 65_535)))
-    .addOption(new Option('--grid <file>', 'one image of them all: .png, .jpg or .webp (default: samples.png)').conflicts('out'))
-    .addOption(option('--columns <n>', 'images in a row of the grid (default: near a square)', integerOption('--columns', 1, 16_383)))
+    .addOption(
+      new Option('--grid <file>', 'one image of them all: .png, .jpg or .webp (default: samples.png)').conflicts('out'),
+    )
+    .addOption(
+      option(
+        '--columns <n>',
+        'images in a row of the grid (default: near a square)',
+        integerOption('--columns', 1, 16_383),
+      ),
+    )
     .option('--out <dir>', 'a folder for single images, named by their seeds')
-    .addOption(option('--format <name>', `of the images in --out: ${IMAGE_FORMATS.join(', ')}`, choiceOption('--format', IMAGE_FORMATS)).default('png'))
+    .addOption(
+      option(
+        '--format <name>',
+        `of the images in --out: ${IMAGE_FORMATS.join(', ')}`,
+        choiceOption('--format', IMAGE_FORMATS),
+      ).default('png'),
+    )
     .option('--overwrite', 'replace images that are in --out already')
     .addOption(option('--device <name>', 'cpu, cuda or cuda:N', deviceOption('--device')).default('cpu'))
-    .addOption(option('--dtype <name>', `of the model: ${MODEL_DTYPES.join(', ')} (default: the file's)`, choiceOption('--dtype', MODEL_DTYPES)))
+    .addOption(
+      option(
+        '--dtype <name>',
+        `of the model: ${MODEL_DTYPES.join(', ')} (default: the file's)`,
+        choiceOption('--dtype', MODEL_DTYPES),
+      ),
+    )
     .option('-q, --quiet', 'no progress, only the path')
     .addHelpText('after', HELP)
     .action(async (_: unknown, command: Command) => {

@@ -50,7 +50,8 @@ async function readRecords(path: string): Promise<TorchScriptSummary> {
       if (name.startsWith('code/')) hasCode = true;
       if (name.startsWith('data/')) weightBytes += entry.uncompressedSize;
       if (name === 'extra/config.json' || name === 'extra/metadata.json') {
-        if (entry.uncompressedSize > MAX_JSON_BYTES) throw new CheckpointError(`${path}: ${name} must be at most 1 MiB`);
+        if (entry.uncompressedSize > MAX_JSON_BYTES)
+          throw new CheckpointError(`${path}: ${name} must be at most 1 MiB`);
         json[name] = await readJsonRecord(path, name, await zip.openReadStreamPromise(entry));
       }
     }

@@ -46,7 +46,11 @@ export function choiceOption<const T extends readonly string[]>(option: string, 
     const choice = choices.find((one) => one === value);
     if (choice !== undefined) return choice;
     const meant = nearest(value, choices);
-    return refuse(option, `one of ${choices.join(', ')}${meant === undefined ? '' : ` (did you mean ${meant}?)`}`, value);
+    return refuse(
+      option,
+      `one of ${choices.join(', ')}${meant === undefined ? '' : ` (did you mean ${meant}?)`}`,
+      value,
+    );
   };
 }
 

@@ -8,12 +8,7 @@ export type DDPMBetaSchedule = BetaSchedule | 'sigmoid' | 'laplace';
 export type PredictionType = 'epsilon' | 'sample' | 'v_prediction';
 /** The variance of a DDPM step; `learned` and `learned_range` want a model with 2C output channels. */
 export type VarianceType =
-  | 'fixed_small'
-  | 'fixed_small_log'
-  | 'fixed_large'
-  | 'fixed_large_log'
-  | 'learned'
-  | 'learned_range';
+  'fixed_small' | 'fixed_small_log' | 'fixed_large' | 'fixed_large_log' | 'learned' | 'learned_range';
 /** How inference timesteps lie among the training ones (Common Diffusion Noise Schedules…, table 2). */
 export type TimestepSpacing = 'linspace' | 'leading' | 'trailing';
 /** {@link TimestepSpacing} and the DDIM paper's quadratic one (section D.2). */

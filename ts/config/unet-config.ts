@@ -78,8 +78,7 @@ const MAX_COUNT = 65536;
 const count = z.int().min(1).max(MAX_COUNT);
 const countWords = `an integer in 1 … ${MAX_COUNT}`;
 const aCount = (fallback: number) => count.default(fallback).describe(countWords);
-const aCountOrNull = (fallback: number | null) =>
-  count.nullable().default(fallback).describe(`null or ${countWords}`);
+const aCountOrNull = (fallback: number | null) => count.nullable().default(fallback).describe(`null or ${countWords}`);
 const flag = (fallback: boolean) => z.boolean().default(fallback).describe('true or false');
 const number = (fallback: number) => z.number().default(fallback).describe('a finite number');
 const text = (fallback: string) => z.string().min(1).max(256).default(fallback).describe('a name');

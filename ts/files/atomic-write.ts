@@ -48,5 +48,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
 /** What a file system error says, in words. */
 export function fileProblem(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  return (typeof code === 'string' ? PROBLEMS[code] : undefined) ?? (typeof message === 'string' ? message : String(error));
+  return (
+    (typeof code === 'string' ? PROBLEMS[code] : undefined) ?? (typeof message === 'string' ? message : String(error))
+  );
 }

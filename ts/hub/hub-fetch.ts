@@ -46,7 +46,9 @@ function bounded(answer: Response, url: URL): Response {
     transform(chunk, controller) {
       bytes += chunk.length;
       if (bytes > MAX_API_BYTES) {
-        controller.error(new NetworkError(`${url.origin}${url.pathname} answered with more than ${MAX_API_BYTES} bytes`));
+        controller.error(
+          new NetworkError(`${url.origin}${url.pathname} answered with more than ${MAX_API_BYTES} bytes`),
+        );
       } else {
         controller.enqueue(chunk);
       }

@@ -32,7 +32,8 @@ export function hubSettings(): HubSettings {
 export async function hubToken(): Promise<string | undefined> {
   const fromEnvironment = process.env['HF_TOKEN']?.trim();
   if (fromEnvironment) return fromEnvironment;
-  const home = process.env['HF_HOME'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'huggingface');
+  const home =
+    process.env['HF_HOME'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'huggingface');
   try {
     return (await readFile(process.env['HF_TOKEN_PATH'] ?? join(home, 'token'), 'utf8')).trim() || undefined;
   } catch {

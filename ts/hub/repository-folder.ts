@@ -63,7 +63,10 @@ function wantedFiles({ subfolder, allowPatterns }: HubOptions): (path: string) =
 
 /** As Python's fnmatch: `*` crosses slashes. */
 function globToRegExp(glob: string): RegExp {
-  const source = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*').replace(/\?/g, '.');
+  const source = glob
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*+/g, '.*')
+    .replace(/\?/g, '.');
   return new RegExp(`^${source}$`, 's');
 }
 
@@ -111,7 +114,10 @@ function hubError(error: unknown, { name, revision }: Repository, endpoint: stri
     );
   }
   if (statusCode !== undefined) {
-    return new NetworkError(`${endpoint} answered with status ${statusCode} for ${name}${said}; try again later`, cause);
+    return new NetworkError(
+      `${endpoint} answered with status ${statusCode} for ${name}${said}; try again later`,
+      cause,
+    );
   }
   const { code } = (error ?? {}) as { code?: unknown };
   const problem = connectionProblem(error) ?? (typeof code === 'string' ? fileProblem(error) : messageOf(error));

@@ -65,14 +65,19 @@ export async function resolveModelFolder(folderOrRepo: string, options: HubOptio
     throw new ArgumentError(`a model must be named by a folder or a hub repository, got ${showValue(folderOrRepo)}`);
   }
   const { subfolder, signal } = options;
-  if (subfolder !== undefined && subfolder !== '' && (typeof subfolder !== 'string' || !isSafeRelativePath(subfolder))) {
+  if (
+    subfolder !== undefined &&
+    subfolder !== '' &&
+    (typeof subfolder !== 'string' || !isSafeRelativePath(subfolder))
+  ) {
     throw new ArgumentError(`subfolder must be a relative path inside the model, got ${showValue(subfolder)}`);
   }
   throwIfAborted(signal);
   const root = (await localFolder(folderOrRepo)) ?? (await fromHub(folderOrRepo, options));
   if (!subfolder) return root;
   const folder = join(root, subfolder);
-  if (!(await isFolder(folder))) throw new NotFoundError(`${folderOrRepo} has no folder ${subfolder} (looked for ${folder})`);
+  if (!(await isFolder(folder)))
+    throw new NotFoundError(`${folderOrRepo} has no folder ${subfolder} (looked for ${folder})`);
   return folder;
 }
 

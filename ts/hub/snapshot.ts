@@ -70,9 +70,16 @@ export async function downloadSnapshot(
   const files: RemoteFile[] = [];
   let seen = 0;
   const { endpoint: hubUrl, fetch } = access;
-  for await (const entry of listFiles({ repo: { type: 'model', name }, recursive: true, revision: commit, hubUrl, fetch })) {
+  for await (const entry of listFiles({
+    repo: { type: 'model', name },
+    recursive: true,
+    revision: commit,
+    hubUrl,
+    fetch,
+  })) {
     if (++seen > MAX_FILES) throw new CheckpointError(`${name} must have at most ${MAX_FILES} files`);
-    if (entry?.type === 'file' && typeof entry.path === 'string' && wanted(entry.path)) files.push(checked(name, entry));
+    if (entry?.type === 'file' && typeof entry.path === 'string' && wanted(entry.path))
+      files.push(checked(name, entry));
   }
   for (const file of files) await ensureFile(repository, commit, file, access);
   if (files.length > 0 && revision !== commit) await writeFileAtomic(join(storage, 'refs', revision), commit);

@@ -23,7 +23,7 @@ async function importSharp(): Promise<typeof sharp> {
     throw new DiffusersError(
       'ERR_NOT_FOUND',
       `images need the package sharp, which does not load on ${process.platform}-${process.arch}: ` +
-        'run "npm install --include=optional sharp", or ask for outputType: \'uint8\' or \'tensor\' instead',
+        "run \"npm install --include=optional sharp\", or ask for outputType: 'uint8' or 'tensor' instead",
       { cause },
     );
   }

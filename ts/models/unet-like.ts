@@ -35,6 +35,8 @@ export interface UNetLike {
   forward(sample: Tensor, timestep: UNetTimestep, options?: UNetForwardOptions): Promise<{ sample: Tensor }>;
   /** Moves or casts the model in place; calls under way finish with the old weights. */
   to(options: { device?: string; dtype?: DType }): Promise<this>;
+  /** Writes the model into a folder, made where missing, from which it loads again. */
+  savePretrained(folder: string): Promise<void>;
   /** Frees the model; calls under way finish. Idempotent. */
   dispose(): void;
 }

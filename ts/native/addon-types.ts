@@ -64,6 +64,34 @@ export interface SchedulerHandle {
 /** A value that crosses to an operator or a TorchScript method, and back (native/binding/ivalue_convert). */
 export type NativeValue = unknown;
 
+/** One argument of a TorchScript module's forward; `type` is TorchScript's name for it, as `Dict[str, Tensor]`. */
+export interface TorchScriptInput {
+  readonly name: string;
+  readonly type: string;
+  readonly hasDefault: boolean;
+}
+
+/** Entries of all parameters and of all buffers, and the bytes of both. */
+export interface TorchScriptCounts {
+  readonly parameters: number;
+  readonly buffers: number;
+  readonly bytes: number;
+}
+
+/** One loaded TorchScript module (native/binding/torchscript_wrap). */
+export interface TorchScriptHandle {
+  readonly dtype: DType | null;
+  readonly device: string;
+  readonly disposed: boolean;
+  inputs(): TorchScriptInput[];
+  counts(): TorchScriptCounts;
+  extraFiles(): Record<string, string>;
+  forward(inputs: NativeValue[]): { result: Promise<NativeValue>; cancel(): void };
+  to(device: string | undefined, dtype: DType | undefined): Promise<void>;
+  save(file: string, extraFiles: Record<string, string>): Promise<void>;
+  dispose(): void;
+}
+
 /** Every bound function of the addon. */
 export interface NativeAddon {
   init(hooks: { makeError: (code: ErrorCode, message: string) => DiffusersError }): void;
@@ -72,6 +100,7 @@ export interface NativeAddon {
   TensorHandle: new (internal: never) => TensorHandle;
   GeneratorHandle: new (device: string, isDefault: boolean) => GeneratorHandle;
   SchedulerHandle: new (className: SchedulerClass, config: object) => SchedulerHandle;
+  loadTorchScript(file: string, device: string, dtype: DType | undefined): Promise<TorchScriptHandle>;
   callOp(name: string, args: NativeValue[]): NativeValue;
   opNames(): string[];
   threads(): { intraOp: number; available: number };

@@ -31,7 +31,9 @@ export function readBuildInfo(file: string): BuildInfo | undefined {
 export function buildProblem(info: BuildInfo, platform = process.platform, arch = process.arch): string | undefined {
   const built = `${info.platform ?? platform}-${info.arch ?? arch}`;
   if (built !== `${platform}-${arch}`) return `the addon was built for ${built}, and this is ${platform}-${arch}`;
-  const library = ['libtorch_cpu.so', 'libtorch_cpu.dylib'].find((name) => existsSync(path.join(info.libtorchLib, name)));
+  const library = ['libtorch_cpu.so', 'libtorch_cpu.dylib'].find((name) =>
+    existsSync(path.join(info.libtorchLib, name)),
+  );
   if (library === undefined) return `the addon was built against the libtorch in ${info.libtorchLib}, which is gone`;
   const found = torchVersionIn(info.libtorchRoot);
   if (found !== undefined && minorOf(found) !== minorOf(info.torchVersion)) {

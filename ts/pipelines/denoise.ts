@@ -1,8 +1,9 @@
-import { throwIfAborted } from '../errors';
+import { showValue } from '../arguments';
+import { ArgumentError, ShapeError, throwIfAborted } from '../errors';
 import type { UNetLike } from '../models';
 import type { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import type { JumpOptions } from '../schedulers/scheduler';
-import { randn, type Tensor } from '../tensor';
+import { randn, Tensor } from '../tensor';
 import type { RunOptions } from './run-options';
 
 /** Everything a run needs, checked. */
@@ -26,6 +27,13 @@ function initialSamples({ unet, shape, options }: DenoiseJob): Tensor {
   const converted = start.to({ dtype: stateDType, device });
   start.dispose();
   return converted;
+}
+
+/** What a callback gives back to go on from. @throws ArgumentError, ShapeError */
+function checkLatents(latents: unknown, like: Tensor): Tensor {
+  if (!(latents instanceof Tensor)) throw new ArgumentError(`callbackOnStepEnd must return latents as a Tensor, got ${showValue(latents)}`);
+  if (latents.shape.join() === like.shape.join()) return latents.to({ dtype: like.dtype, device: like.device });
+  throw new ShapeError(`callbackOnStepEnd must return latents of shape [${like.shape.join(', ')}], got [${latents.shape.join(', ')}]`);
 }
 
 /**
@@ -55,7 +63,7 @@ export async function denoise(job: DenoiseJob): Promise<Tensor> {
       x = prevSample;
       ours = callbackOnStepEnd === undefined;
       const change = await callbackOnStepEnd?.({ step, timestep, latents: x, predOriginalSample });
-      if (change?.latents !== undefined) x = change.latents;
+      if (change?.latents !== undefined) x = checkLatents(change.latents, x);
       onProgress?.({ step: step + 1, totalSteps: timesteps.length, timestep });
     }
     throwIfAborted(signal);

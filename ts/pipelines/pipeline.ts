@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
+import { checkFolder } from '../arguments';
 import { writeJsonFile } from '../config/json-file';
 import { DIFFUSERS_VERSION } from '../config/scheduler-config';
 import type { UNetLike } from '../models';
@@ -50,9 +51,10 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
   /**
    * Writes the pipeline in diffusers' folder format: model_index.json, scheduler/ and unet/.
    *
-   * @throws ArgumentError if the UNet is of a kind that can't be saved, or the folder can't be written.
+   * @throws ArgumentError if the folder can't be written.
    */
   async savePretrained(folder: string): Promise<void> {
+    checkFolder(folder);
     await mkdir(folder, { recursive: true });
     await this.unet.savePretrained(join(folder, 'unet'));
     await this.scheduler.savePretrained(join(folder, 'scheduler'));

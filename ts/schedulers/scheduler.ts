@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkOptions, showValue } from '../arguments';
+import { checkFolder, checkOptions, showValue } from '../arguments';
 import { readJsonFile, writeJsonFile } from '../config/json-file';
 import { parseSchedulerConfig, toDiskConfig, type ConfigOf, type SchedulerKind } from '../config/scheduler-config';
 import { ArgumentError, NotFoundError, TimestepError } from '../errors';
@@ -10,7 +10,7 @@ import type { SchedulerHandle, StepCall, StepResult } from '../native/addon-type
 import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
 import { wrapTensor } from '../tensor/tensor';
-import { readEta, readTimesteps, tensorHandle, type Timesteps } from './step-arguments';
+import { readBoolean, readEta, readTimesteps, tensorHandle, type Timesteps } from './step-arguments';
 
 /** What a step gives: x_s, and the clean sample x̂_0 that the model's output implies (clipped as configured). */
 export interface SchedulerOutput {
@@ -46,10 +46,10 @@ function stepCall(modelOutput: Tensor, timestep: Timesteps, sample: Tensor, o: J
     tensorHandle(sample, 'sample'),
     o.prevTimestep === undefined ? undefined : readTimesteps(o.prevTimestep, 'prevTimestep'),
     o.eta === undefined ? NO_ETA : readEta(o.eta),
-    o.useClippedModelOutput ?? false,
+    readBoolean(o.useClippedModelOutput, 'useClippedModelOutput', false),
     generatorHandles(o.generator),
     o.varianceNoise === undefined ? undefined : tensorHandle(o.varianceNoise, 'varianceNoise'),
-    o.returnPredOriginalSample ?? true,
+    readBoolean(o.returnPredOriginalSample, 'returnPredOriginalSample', true),
   ];
 }
 
@@ -214,6 +214,7 @@ export abstract class Scheduler<K extends SchedulerKind> {
 
   /** Writes `scheduler_config.json` into a folder (made if need be); Python's diffusers reads it. */
   async savePretrained(folder: string): Promise<void> {
+    checkFolder(folder);
     await mkdir(folder, { recursive: true });
     await writeJsonFile(join(folder, SCHEDULER_FILE), toDiskConfig(this.kind, this.known, this.extra));
   }

@@ -52,3 +52,10 @@ export function tensorHandle(value: unknown, name: string): TensorHandle {
   if (value instanceof Tensor) return value[HANDLE];
   throw new ArgumentError(`${name} must be a Tensor, got ${showValue(value)}`);
 }
+
+/** A switch that may be left out. @throws ArgumentError for anything but a boolean. */
+export function readBoolean(value: unknown, name: string, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise;
+  if (typeof value === 'boolean') return value;
+  throw new ArgumentError(`${name} must be a boolean, got ${showValue(value)}`);
+}

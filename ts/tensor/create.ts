@@ -1,4 +1,4 @@
-import { ArgumentError, ShapeError } from '../errors';
+import { ArgumentError, DTypeError, ShapeError } from '../errors';
 import { checkOptions, showValue } from '../arguments';
 import { addon } from '../native/addon';
 import type { DType, GeneratorHandles } from '../native/addon-types';
@@ -14,6 +14,7 @@ export interface CreateOptions {
   device?: string;
 }
 
+const FLOATING: readonly DType[] = ['float32', 'float64', 'float16', 'bfloat16'];
 const CREATE_KEYS = ['dtype', 'device'] as const;
 
 const create = (name: string, args: readonly unknown[], options: CreateOptions): Tensor => {
@@ -45,6 +46,7 @@ export function randn(
   checkOptions('randn', options, [...CREATE_KEYS, 'generator']);
   const { generator, dtype = 'float32', device = 'cpu' } = options;
   const box = checkShape(shape);
+  if (!FLOATING.includes(dtype)) throw new DTypeError(`dtype of randn must be one of ${FLOATING.join(', ')}, got ${showValue(dtype)}`);
   return wrapTensor(addon().randn(box, generatorHandles(generator), checkDType(dtype), device));
 }
 

@@ -31,7 +31,8 @@ void scan(const torch::jit::Block& block, std::optional<at::ScalarType> dtype, B
     if (node->kind() == c10::prim::Constant && node->output()->hasUses()) {
       const auto value = torch::jit::toIValue(node->output());
       if (value && value->isDevice()) add(found.devices, value->toDevice());
-      if (value && value->isTensor() && value->toTensor().dim() > 0) add(found.tensor_devices, value->toTensor().device());
+      if (value && value->isTensor() && value->toTensor().dim() > 0)
+        add(found.tensor_devices, value->toTensor().device());
     } else if (dtype && has_constant_dtype(*node, *dtype)) {
       found.dtype = true;
     }

@@ -42,14 +42,16 @@ std::string first_line(const std::string& text) {
   return text.substr(start, std::min<size_t>(text.find('\n', start) - start, 300));
 }
 
+[[noreturn]] void fail_with(ErrorCode code, const std::string& prefix, bool one_line, const std::string& what) {
+  const auto text = essence(what);
+  const auto has = [&](const char* part) { return text.find(part) != std::string::npos; };
+  const bool memory = has("DefaultCPUAllocator") || has("out of memory");
+  fail(memory ? ErrorCode::out_of_memory : code, prefix, one_line ? first_line(text) : text);
+}
+
 /// Runs `call`, turning what libtorch throws into Error{code}; memory that runs out keeps its own kind.
 template <typename Call>
 auto translating(ErrorCode code, const std::string& prefix, bool one_line, Call&& call) {
-  const auto rethrow = [&](const std::string& what) {
-    const auto text = essence(what);
-    const bool memory = text.find("DefaultCPUAllocator") != std::string::npos || text.find("out of memory") != std::string::npos;
-    fail(memory ? ErrorCode::out_of_memory : code, prefix, one_line ? first_line(text) : text);
-  };
   try {
     return call();
   } catch (const Error&) {
@@ -57,13 +59,12 @@ auto translating(ErrorCode code, const std::string& prefix, bool one_line, Call&
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const torch::jit::JITException& e) {
-    rethrow(e.getOriginalMsg().value_or(e.what()));
+    fail_with(code, prefix, one_line, e.getOriginalMsg().value_or(e.what()));
   } catch (const c10::Error& e) {
-    rethrow(e.what_without_backtrace());
+    fail_with(code, prefix, one_line, e.what_without_backtrace());
   } catch (const std::exception& e) {
-    rethrow(e.what());
+    fail_with(code, prefix, one_line, e.what());
   }
-  std::abort();  // not reached: rethrow throws
 }
 
 /// The names and sizes of the extra files, once the archive has what a TorchScript archive must have.
@@ -84,7 +85,8 @@ torch::jit::ExtraFilesMap check_layout(const std::string& path, const std::vecto
     if (!record.name.starts_with(root + "extra/")) continue;
     total += std::min(record.size, kMaxExtraFiles);
     if (record.size > kMaxExtraFile || total > kMaxExtraFiles) {
-      fail(ErrorCode::checkpoint, path, " holds extra files that are too large: '", record.name, "' has ", record.size, " bytes");
+      fail(ErrorCode::checkpoint, path, " holds extra files that are too large: '", record.name, "' has ", record.size,
+           " bytes");
     }
     extra[record.name.substr(root.size() + 6)] = "";
   }
@@ -111,19 +113,34 @@ void move(const torch::jit::Module& module, at::Device device, std::optional<at:
   for (const at::Tensor& tensor : module.buffers()) move_one(tensor);
 }
 
+TorchScriptArchive::Counts count(const torch::jit::Module& module) {
+  TorchScriptArchive::Counts counts;
+  for (const at::Tensor& tensor : module.parameters()) {
+    counts.parameters += static_cast<size_t>(tensor.numel());
+    counts.bytes += tensor.nbytes();
+  }
+  for (const at::Tensor& tensor : module.buffers()) {
+    counts.buffers += static_cast<size_t>(tensor.numel());
+    counts.bytes += tensor.nbytes();
+  }
+  return counts;
+}
+
 /// Our exporter's word that nothing is fixed. Only its own wording counts; for any other archive the graph decides.
 bool states_no_dtype(const TorchScriptArchive::ExtraFiles& extra_files) {
   const auto found = extra_files.find("metadata.json");
   if (found == extra_files.end()) return false;
   std::string text;
-  std::copy_if(found->second.begin(), found->second.end(), std::back_inserter(text), [](char c) { return !std::isspace(static_cast<unsigned char>(c)); });
+  std::copy_if(found->second.begin(), found->second.end(), std::back_inserter(text),
+               [](char c) { return !std::isspace(static_cast<unsigned char>(c)); });
   return text.find(R"("format":"node-diffusers-unet")") != std::string::npos &&
          text.find(R"("baked":{"device":null,"dtype":null})") != std::string::npos;
 }
 
 /// 'cuda' without an index is whichever card runs.
 bool same_place(at::Device baked, at::Device device) {
-  return baked.type() == device.type() && (!baked.has_index() || !device.has_index() || baked.index() == device.index());
+  return baked.type() == device.type() &&
+         (!baked.has_index() || !device.has_index() || baked.index() == device.index());
 }
 
 }  // namespace
@@ -148,22 +165,25 @@ std::shared_ptr<TorchScriptArchive> TorchScriptArchive::load(const std::string& 
   module.eval();
   const auto own_dtype = floating_dtype(module);
   std::shared_ptr<TorchScriptArchive> archive(
-      new TorchScriptArchive(path, {module, device, own_dtype}, {extra.begin(), extra.end()}));
+      new TorchScriptArchive(path, {module, device, own_dtype, {}}, {extra.begin(), extra.end()}));
   archive->check_target(archive->state_, device, dtype);
   move(module, device, dtype);
   if (own_dtype && dtype) archive->state_.dtype = dtype;
+  archive->state_.counts = count(module);
   return archive;
 }
 
-void TorchScriptArchive::check_target(const State& state, at::Device device, std::optional<at::ScalarType> dtype) const {
+void TorchScriptArchive::check_target(const State& state, at::Device device,
+                                      std::optional<at::ScalarType> dtype) const {
   if (dtype && !at::isFloatingType(*dtype)) {
-    fail(ErrorCode::dtype, "dtype must be 'float32', 'float64', 'float16' or 'bfloat16', got '", dtype_name(*dtype), "'");
+    fail(ErrorCode::dtype, "dtype must be 'float32', 'float64', 'float16' or 'bfloat16', got '", dtype_name(*dtype),
+         "'");
   }
   const auto baked = find_baked_constants(state.module, state.dtype);
   for (const auto& fixed : baked.devices) {
     if (same_place(fixed, device)) continue;
-    fail(ErrorCode::device, path_, " has device '", fixed.str(), "' fixed in its graph and can't run on '", device.str(), "'",
-         kWayOut);
+    fail(ErrorCode::device, path_, " has device '", fixed.str(), "' fixed in its graph and can't run on '",
+         device.str(), "'", kWayOut);
   }
   for (const auto& fixed : baked.tensor_devices) {
     if (same_place(fixed, device)) continue;
@@ -185,24 +205,12 @@ std::optional<at::ScalarType> TorchScriptArchive::dtype() const { return state()
 
 at::Device TorchScriptArchive::device() const { return state().device; }
 
-TorchScriptArchive::Counts TorchScriptArchive::counts() const {
-  const auto module = state().module;
-  Counts counts;
-  for (const at::Tensor& tensor : module.parameters()) {
-    counts.parameters += static_cast<size_t>(tensor.numel());
-    counts.bytes += tensor.nbytes();
-  }
-  for (const at::Tensor& tensor : module.buffers()) {
-    counts.buffers += static_cast<size_t>(tensor.numel());
-    counts.bytes += tensor.nbytes();
-  }
-  return counts;
-}
+TorchScriptArchive::Counts TorchScriptArchive::counts() const { return state().counts; }
 
 c10::IValue TorchScriptArchive::forward(std::vector<c10::IValue> inputs) const {
   c10::InferenceMode inference;
-  // The profiling executor compiles anew for each new batch size (0.3 s for the first two calls of a small UNet) and wins
-  // nothing afterwards; unfused operators also round as diffusers' do.
+  // The profiling executor compiles anew for each new batch size (0.3 s for the first two calls of a small UNet) and
+  // wins nothing afterwards; unfused operators also round as diffusers' do.
   torch::jit::GraphOptimizerEnabledGuard as_written(false);
   auto method = state().module.get_method("forward");
   inputs.insert(inputs.begin(), method.owner()._ivalue());
@@ -224,6 +232,7 @@ void TorchScriptArchive::to(std::optional<at::Device> device, std::optional<at::
   move(next.module, target, dtype);
   next.device = target;
   if (next.dtype && dtype) next.dtype = dtype;
+  next.counts = count(next.module);
   std::lock_guard lock(mutex_);
   state_ = std::move(next);
 }
@@ -233,10 +242,11 @@ void TorchScriptArchive::save(const std::string& path, const ExtraFiles& extra_f
   const auto temporary = path + "." + std::to_string(std::random_device{}()) + ".tmp";
   std::error_code error;
   try {
-    translating(ErrorCode::checkpoint, path + " can't be written: ", true,
-                [&] { state().module.save(temporary, {extra_files.begin(), extra_files.end()}); });
+    translating(ErrorCode::argument, path + " can't be written: ", true, [&] {
+      state().module.save(temporary, {extra_files.begin(), extra_files.end()});
+    });
     std::filesystem::rename(temporary, path, error);
-    if (error) fail(ErrorCode::checkpoint, path, " can't be written: ", error.message());
+    if (error) fail(ErrorCode::argument, path, " can't be written: ", error.message());
   } catch (...) {
     std::filesystem::remove(temporary, error);
     throw;

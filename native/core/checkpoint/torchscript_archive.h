@@ -27,8 +27,8 @@ class TorchScriptArchive {
     uint64_t bytes = 0;     // of both
   };
 
-  /// Throws ERR_NOT_FOUND or ERR_CHECKPOINT for a file that is missing, damaged or no TorchScript, ERR_DEVICE or ERR_DTYPE
-  /// where the program has another one fixed in it. Without `dtype`, it stays as it is in the file.
+  /// Throws ERR_NOT_FOUND or ERR_CHECKPOINT for a file that is missing, damaged or no TorchScript, ERR_DEVICE or
+  /// ERR_DTYPE where the program has another one fixed in it. Without `dtype`, it stays as it is in the file.
   static std::shared_ptr<TorchScriptArchive> load(const std::string& path, at::Device device,
                                                   std::optional<at::ScalarType> dtype);
 
@@ -46,7 +46,7 @@ class TorchScriptArchive {
   /// Moves and casts a copy, which then takes the module's place: calls under way finish with the old one.
   void to(std::optional<at::Device> device, std::optional<at::ScalarType> dtype);
 
-  /// Writes the module as it is now, whole or not at all, with these extra files. Throws ERR_CHECKPOINT.
+  /// Writes the module as it is now, whole or not at all, with these extra files. Throws ERR_ARGUMENT.
   void save(const std::string& path, const ExtraFiles& extra_files) const;
 
  private:
@@ -54,6 +54,7 @@ class TorchScriptArchive {
     torch::jit::Module module;
     at::Device device;
     std::optional<at::ScalarType> dtype;
+    Counts counts;
   };
 
   TorchScriptArchive(std::string path, State state, ExtraFiles extra_files);

@@ -51,7 +51,8 @@ class File {
     if (offset > size_ || bytes > size_ - offset) damaged("a part of it would lie beyond its end");
     std::string data(bytes, '\0');
     stream_.seekg(static_cast<std::streamoff>(offset));
-    if (!stream_.read(data.data(), static_cast<std::streamsize>(bytes))) fail(ErrorCode::checkpoint, path_, " can't be read");
+    if (!stream_.read(data.data(), static_cast<std::streamsize>(bytes)))
+      fail(ErrorCode::checkpoint, path_, " can't be read");
     return data;
   }
 
@@ -80,7 +81,8 @@ Directory find_directory(File& file) {
     if (at-- == 0) file.damaged("its table of contents is missing");
   }
   const auto end = tail_offset + at;
-  Directory directory{number<uint16_t>(&tail[at + 10]), number<uint32_t>(&tail[at + 12]), number<uint32_t>(&tail[at + 16])};
+  Directory directory{number<uint16_t>(&tail[at + 10]), number<uint32_t>(&tail[at + 12]),
+                      number<uint32_t>(&tail[at + 16])};
   if (end >= kLocatorSize) {
     const auto locator = file.read(end - kLocatorSize, kLocatorSize);
     if (number<uint32_t>(&locator[0]) == kEnd64Locator) {
@@ -118,15 +120,18 @@ ZipRecord read_record(File& file, const std::string& headers, size_t& at) {
     file.damaged("its table of contents ends early");
   }
   const char* header = &headers[at];
-  const size_t name = number<uint16_t>(header + 28), extra = number<uint16_t>(header + 30), comment = number<uint16_t>(header + 32);
-  if (name + extra + comment > headers.size() - at - kCentralHeaderSize) file.damaged("its table of contents ends early");
+  const size_t name = number<uint16_t>(header + 28), extra = number<uint16_t>(header + 30),
+               comment = number<uint16_t>(header + 32);
+  if (name + extra + comment > headers.size() - at - kCentralHeaderSize)
+    file.damaged("its table of contents ends early");
   ZipRecord record;
   record.name = headers.substr(at + kCentralHeaderSize, name);
   record.crc = number<uint32_t>(header + 16);
   record.stored_size = number<uint32_t>(header + 20);
   record.size = number<uint32_t>(header + 24);
   record.header = number<uint32_t>(header + 42);
-  read_zip64(file, headers.substr(at + kCentralHeaderSize + name, extra), {&record.size, &record.stored_size, &record.header});
+  read_zip64(file, headers.substr(at + kCentralHeaderSize + name, extra),
+             {&record.size, &record.stored_size, &record.header});
   const auto flags = number<uint16_t>(header + 8), method = number<uint16_t>(header + 10);
   if ((flags & 1) != 0) file.damaged("a record is encrypted");
   if (method != 0 && method != 8) file.damaged("a record is packed in an unknown way");
@@ -139,7 +144,8 @@ ZipRecord read_record(File& file, const std::string& headers, size_t& at) {
 /// Where a record's bytes start, by its local header, which must agree with the central one.
 uint64_t data_offset(File& file, const ZipRecord& record) {
   const auto header = file.read(record.header, kLocalHeaderSize);
-  if (number<uint32_t>(&header[0]) != kLocalHeader) file.damaged("the record '" + record.name + "' is not where it should be");
+  if (number<uint32_t>(&header[0]) != kLocalHeader)
+    file.damaged("the record '" + record.name + "' is not where it should be");
   const uint64_t name = number<uint16_t>(&header[26]), extra = number<uint16_t>(&header[28]);
   if (file.read(record.header + kLocalHeaderSize, name) != record.name) file.damaged("a record has two names");
   return record.header + kLocalHeaderSize + name + extra;

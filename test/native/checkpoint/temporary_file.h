@@ -12,7 +12,8 @@ namespace nd::test {
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& bytes)
-      : path_((std::filesystem::temp_directory_path() / ("nd-test-" + std::to_string(std::random_device{}()) + ".pt")).string()) {
+      : path_((std::filesystem::temp_directory_path() / ("nd-test-" + std::to_string(std::random_device{}()) + ".pt"))
+                  .string()) {
     std::ofstream(path_, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   }
   ~TemporaryFile() {

@@ -54,7 +54,8 @@ TEST("runs in several threads while it is cast") {
   const auto archive = load("tiny-unet");
   const auto call = [&] {
     const auto labels = at::tensor({0, 1}, at::kLong);
-    return archive->forward({at::ones({2, 2, 8, 8}).to(*archive->dtype()), at::tensor({3, 4}, at::kLong), labels}).toTensor();
+    return archive->forward({at::ones({2, 2, 8, 8}).to(*archive->dtype()), at::tensor({3, 4}, at::kLong), labels})
+        .toTensor();
   };
   const auto expected = call();
   std::atomic<int> equal = 0;
@@ -93,9 +94,11 @@ TEST("the wrong inputs name the argument, and what fails inside keeps torch's me
 }
 
 TEST("a fixed device or dtype is refused where another is asked for, and only there") {
-  EXPECT(at::equal(load("baked-device", at::kFloat)->forward({at::zeros({3})}).toTensor(), at::tensor({0.f, 1.f, 2.f})));
+  EXPECT(
+      at::equal(load("baked-device", at::kFloat)->forward({at::zeros({3})}).toTensor(), at::tensor({0.f, 1.f, 2.f})));
   EXPECT_ERROR(device, "scripts/export_torchscript.py", load("baked-device", {}, at::kMeta));
-  EXPECT_ERROR(dtype, "has dtype 'float32' fixed in its graph and can't run in 'bfloat16'", load("baked-device", at::kBFloat16));
+  EXPECT_ERROR(dtype, "has dtype 'float32' fixed in its graph and can't run in 'bfloat16'",
+               load("baked-device", at::kBFloat16));
   EXPECT_ERROR(dtype, "scripts/export_torchscript.py", load("baked-dtype", at::kDouble));
   EXPECT_ERROR(dtype, "fixed in its graph", load("baked-dtype")->to({}, at::kDouble));
   EXPECT(load("tiny-unet", at::kBFloat16)->dtype() == at::kBFloat16);
@@ -137,7 +140,7 @@ TEST("saves what it is now, extra files included") {
   EXPECT(copy->dtype() == at::kDouble);
   EXPECT_EQUAL(copy->extra_files().at("note.txt"), std::string("hello"));
   EXPECT_EQUAL(copy->counts().parameters, archive->counts().parameters);
-  EXPECT_ERROR(checkpoint, "can't be written", archive->save("/no/such/folder/x.pt", {}));
+  EXPECT_ERROR(argument, "can't be written", archive->save("/no/such/folder/x.pt", {}));
 }
 
 }  // namespace

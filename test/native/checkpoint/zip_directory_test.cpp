@@ -29,7 +29,8 @@ void read_all(const std::string& bytes) {
 
 TEST("reads a TorchScript archive's records") {
   const auto records = nd::read_zip_directory(fixture("lookup"));
-  const auto data = std::find_if(records.begin(), records.end(), [](const auto& r) { return r.name == "archive/data/0"; });
+  const auto data =
+      std::find_if(records.begin(), records.end(), [](const auto& r) { return r.name == "archive/data/0"; });
   EXPECT(data != records.end());
   EXPECT_EQUAL(data->size, uint64_t{16});
   EXPECT(!data->deflated);
@@ -45,7 +46,8 @@ TEST("a missing file, a folder, an empty file and noise have their own messages"
 
 TEST("every truncation is refused") {
   const auto bytes = read_file(fixture("lookup"));
-  for (size_t size = 0; size < bytes.size(); size += 37) EXPECT_ERROR(checkpoint, "zip archive", read_all(bytes.substr(0, size)));
+  for (size_t size = 0; size < bytes.size(); size += 37)
+    EXPECT_ERROR(checkpoint, "zip archive", read_all(bytes.substr(0, size)));
 }
 
 TEST("a flipped bit in stored data is found by its checksum") {

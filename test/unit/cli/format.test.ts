@@ -11,9 +11,18 @@ import {
 
 describe('cli/format', () => {
   it('writes sizes, counts, times and rates', () => {
-    assert.deepEqual([0, 1023, 1024, 7239188, 5 * 1024 ** 4].map(formatBytes), ['0 B', '1023 B', '1.0 KiB', '6.9 MiB', '5.0 TiB']);
+    assert.deepEqual([0, 1023, 1024, 7239188, 5 * 1024 ** 4].map(formatBytes), [
+      '0 B',
+      '1023 B',
+      '1.0 KiB',
+      '6.9 MiB',
+      '5.0 TiB',
+    ]);
     assert.equal(formatCount(1805057), '1,805,057');
-    assert.deepEqual([1, 2, 1000].map((n) => plural(n, 'image')), ['1 image', '2 images', '1,000 images']);
+    assert.deepEqual(
+      [1, 2, 1000].map((n) => plural(n, 'image')),
+      ['1 image', '2 images', '1,000 images'],
+    );
     assert.deepEqual([0.349, 9.996, 12.34, 125].map(formatSeconds), ['0.35 s', '10.00 s', '12.3 s', '2 min 5 s']);
     assert.deepEqual([0.01234, 4.678, 12.34, 1234.5].map(formatRate), ['0.0123', '4.68', '12.3', '1,235']);
   });
@@ -26,7 +35,13 @@ describe('cli/format', () => {
   });
 
   it('lines names and values up', () => {
-    assert.equal(formatTable([['a', '1'], ['long', '2']]), '  a     1\n  long  2');
+    assert.equal(
+      formatTable([
+        ['a', '1'],
+        ['long', '2'],
+      ]),
+      '  a     1\n  long  2',
+    );
     assert.equal(formatTable([]), '');
   });
 });

@@ -27,17 +27,23 @@ describe('cli/inspect', () => {
     assert.equal(report.kind, 'pipeline');
     assert.equal(report.className, 'DDPMPipeline');
     assert.equal(report.parameters, EMBEDDED_PARAMETERS);
-    assert.deepEqual(report.components.map(({ name, className }) => [name, className]), [
-      ['scheduler', 'DDPMScheduler'],
-      ['unet', 'UNet2DModel'],
-    ]);
+    assert.deepEqual(
+      report.components.map(({ name, className }) => [name, className]),
+      [
+        ['scheduler', 'DDPMScheduler'],
+        ['unet', 'UNet2DModel'],
+      ],
+    );
     const unet = report.components[1]!;
     assert.equal(unet.config!['sample_size'], 32);
     for (const { parameters, dtypes } of unet.weights) {
       assert.equal(parameters, EMBEDDED_PARAMETERS);
       assert.deepEqual(dtypes, ['float32']);
     }
-    assert.equal(report.bytes, unet.weights.reduce((sum, { bytes }) => sum + bytes, 0));
+    assert.equal(
+      report.bytes,
+      unet.weights.reduce((sum, { bytes }) => sum + bytes, 0),
+    );
   });
 
   it("reads a component's own folder, a flat pipeline and a config alone", async () => {
@@ -46,7 +52,10 @@ describe('cli/inspect', () => {
     await cp(join(EMBEDDED_MODEL, 'unet/config.json'), join(folder, 'config.json'));
     await cp(join(EMBEDDED_MODEL, 'model_index.json'), join(folder, 'model_index.json'));
     const flat = await inspect(folder);
-    assert.deepEqual([flat.kind, flat.className, flat.components.length, flat.parameters], ['pipeline', 'DDPMPipeline', 1, null]);
+    assert.deepEqual(
+      [flat.kind, flat.className, flat.components.length, flat.parameters],
+      ['pipeline', 'DDPMPipeline', 1, null],
+    );
     const file = await inspect(join(EMBEDDED_MODEL, 'scheduler/scheduler_config.json'));
     assert.deepEqual([file.kind, file.className, file.bytes], ['file', 'DDPMScheduler', 0]);
   });
@@ -70,20 +79,48 @@ describe('cli/inspect', () => {
     assert.deepEqual(components[0]!.weights[0]!.dtypes, ['float16', 'float32']);
   });
 
+  it('sums shards, and counts a second copy of the weights once', async () => {
+    const one = safetensors({ a: { dtype: 'F32', shape: [4], data_offsets: [0, 16] } }, 16);
+    const shards = ['m-00001-of-00002', 'm-00002-of-00002', 'n'];
+    for (const name of shards) await writeFile(join(folder, `${name}.safetensors`), one);
+    const { parameters, bytes } = await inspect(folder);
+    assert.deepEqual([parameters, bytes], [8, 3 * one.length]);
+  });
+
   const tensor = { dtype: 'F32', shape: [4], data_offsets: [0, 16] };
   const damaged: [string, Buffer, RegExp][] = [
     ['no bytes', Buffer.alloc(0), /is truncated: it has 0 bytes$/],
     ['seven bytes', Buffer.alloc(7), /is truncated/],
-    ['a header longer than the file', safetensors({ a: tensor }, 16).subarray(0, 20), /is truncated or no safetensors file: a header of/],
-    ['a header of 2^63 bytes', Buffer.concat([Buffer.alloc(7), Buffer.from([0x80]), Buffer.alloc(8)]), /a header of 9223372036854775808 bytes in 16$/],
+    [
+      'a header longer than the file',
+      safetensors({ a: tensor }, 16).subarray(0, 20),
+      /is truncated or no safetensors file: a header of/,
+    ],
+    [
+      'a header of 2^63 bytes',
+      Buffer.concat([Buffer.alloc(7), Buffer.from([0x80]), Buffer.alloc(8)]),
+      /a header of \d{19} bytes in 16$/,
+    ],
     ['a header that is no JSON', safetensors('{"a":', 0), /its header is not JSON$/],
     ['a header that is a list', safetensors([], 0), /its header is no JSON object$/],
     ['a tensor that is no object', safetensors({ a: 1 }, 0), /tensor "a" is no object$/],
-    ['an unknown dtype', safetensors({ a: { ...tensor, dtype: 'constructor' } }, 16), /has an unknown dtype "constructor"$/],
+    [
+      'an unknown dtype',
+      safetensors({ a: { ...tensor, dtype: 'constructor' } }, 16),
+      /has an unknown dtype "constructor"$/,
+    ],
     ['a negative side', safetensors({ a: { ...tensor, shape: [-4] } }, 16), /has no proper shape$/],
-    ['sides beyond numbers', safetensors({ a: { ...tensor, shape: [2 ** 52, 2 ** 52] } }, 16), /does not fit its data$/],
+    [
+      'sides beyond numbers',
+      safetensors({ a: { ...tensor, shape: [2 ** 52, 2 ** 52] } }, 16),
+      /does not fit its data$/,
+    ],
     ['offsets past the end', safetensors({ a: tensor }, 12), /does not fit its data$/],
-    ['offsets of another length', safetensors({ a: { ...tensor, data_offsets: [0, 8] } }, 16), /does not fit its data$/],
+    [
+      'offsets of another length',
+      safetensors({ a: { ...tensor, data_offsets: [0, 8] } }, 16),
+      /does not fit its data$/,
+    ],
     ['offsets that are none', safetensors({ a: { ...tensor, data_offsets: '0' } }, 16), /has no proper data_offsets$/],
   ];
   for (const [what, bytes, message] of damaged) {
@@ -103,14 +140,23 @@ describe('cli/inspect', () => {
     await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message: /is no TorchScript archive: / });
     // The smallest zip there is: no records at all.
     await writeFile(file, Buffer.concat([Buffer.from('PK\x05\x06', 'latin1'), Buffer.alloc(18)]));
-    await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message: /holds no program: it is a torch\.save file/ });
+    await assert.rejects(inspect(file), {
+      code: 'ERR_CHECKPOINT',
+      message: /holds no program: it is a torch\.save file/,
+    });
   });
 
   it('says what it reads', async () => {
-    await assert.rejects(inspect(join(folder, 'none')), { code: 'ERR_NOT_FOUND', message: /is neither a file nor a folder$/ });
+    await assert.rejects(inspect(join(folder, 'none')), {
+      code: 'ERR_NOT_FOUND',
+      message: /is neither a file nor a folder$/,
+    });
     await assert.rejects(inspect(folder), { code: 'ERR_CHECKPOINT', message: /holds no model: no model_index\.json/ });
     await writeFile(join(folder, 'x.txt'), '');
-    await assert.rejects(inspect(join(folder, 'x.txt')), { code: 'ERR_ARGUMENT', message: /^inspect reads a folder, \.safetensors/ });
+    await assert.rejects(inspect(join(folder, 'x.txt')), {
+      code: 'ERR_ARGUMENT',
+      message: /^inspect reads a folder, \.safetensors/,
+    });
     await writeFile(join(folder, 'model_index.json'), '{');
     await assert.rejects(inspect(folder), { code: 'ERR_CHECKPOINT', message: /model_index\.json is not valid JSON/ });
   });

@@ -45,13 +45,16 @@ describe('cli/progress', () => {
 });
 
 describe('cli/interrupt', () => {
-  for (const [name, status] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+  for (const [name, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
     it(`ends the work at ${name} with status ${status}, and takes its handlers away`, async () => {
       const before = process.listenerCount(name);
       const work = interruptible(
         (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
       );
-      process.emit(name);
+      process.emit(name, name);
       await assert.rejects(work, (error: unknown) => {
         assert.ok(error instanceof Interrupted);
         assert.equal(error.exitCode, status);
@@ -63,6 +66,9 @@ describe('cli/interrupt', () => {
 
   it('passes results and failures through', async () => {
     assert.equal(await interruptible(async () => 7), 7);
-    await assert.rejects(interruptible(() => Promise.reject(new Error('own'))), { message: 'own' });
+    await assert.rejects(
+      interruptible(() => Promise.reject(new Error('own'))),
+      { message: 'own' },
+    );
   });
 });

@@ -27,7 +27,11 @@ describe('cli/usage', () => {
   it('reads integers in their range', () => {
     const parse = integerOption('--x', 1, 1000);
     assert.deepEqual(['1', '1000', '007'].map(parse), [1, 1000, 7]);
-    refuses(parse, ['0', '1001', '-1', '1.5', '1e3', 'abc', '', ' ', '0x10', 'NaN', 'Infinity', '9'.repeat(400)], 'an integer in 1 … 1000');
+    refuses(
+      parse,
+      ['0', '1001', '-1', '1.5', '1e3', 'abc', '', ' ', '0x10', 'NaN', 'Infinity', '9'.repeat(400)],
+      'an integer in 1 … 1000',
+    );
   });
 
   it('reads numbers from a bound up', () => {
@@ -53,7 +57,11 @@ describe('cli/usage', () => {
     const parse = descendingOption('--x');
     assert.deepEqual(parse('801, 601,0'), [801, 601, 0]);
     assert.deepEqual(parse('5'), [5]);
-    refuses(parse, ['1,2', '5,5', '', '5,', 'a', '5,-1', '5;4', '1.5'], 'descending integers from 0 up with commas between');
+    refuses(
+      parse,
+      ['1,2', '5,5', '', '5,', 'a', '5,-1', '5;4', '1.5'],
+      'descending integers from 0 up with commas between',
+    );
   });
 
   it('reads devices', () => {

@@ -36,7 +36,10 @@ describe('config/json-file', () => {
 
   it('leaves nothing behind where it can not write', async () => {
     await mkdir(join(folder, 'taken'));
-    await assert.rejects(writeJsonFile(join(folder, 'taken'), {}), { code: 'ERR_ARGUMENT', message: /can't write .*taken/ });
+    await assert.rejects(writeJsonFile(join(folder, 'taken'), {}), {
+      code: 'ERR_ARGUMENT',
+      message: /can't write .*taken/,
+    });
     assert.deepEqual(await readdir(folder), ['taken']);
     await writeFile(join(folder, 'file'), '');
     await assert.rejects(writeJsonFile(join(folder, 'file/x.json'), {}), { message: /a part of its path is a file/ });

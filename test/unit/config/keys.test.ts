@@ -21,10 +21,13 @@ describe('config/keys', () => {
 
   it('reads both spellings into one map and keeps the one written', () => {
     const entries = bothSpellings({ beta_start: 1, betaEnd: 2, foo_bar: undefined });
-    assert.deepEqual([...entries], [
-      ['betaStart', { key: 'beta_start', value: 1 }],
-      ['betaEnd', { key: 'betaEnd', value: 2 }],
-    ]);
+    assert.deepEqual(
+      [...entries],
+      [
+        ['betaStart', { key: 'beta_start', value: 1 }],
+        ['betaEnd', { key: 'betaEnd', value: 2 }],
+      ],
+    );
   });
 
   it('takes two spellings that agree and refuses two that differ', () => {

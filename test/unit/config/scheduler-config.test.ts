@@ -67,19 +67,32 @@ describe('config/scheduler-config', () => {
 
   it('takes undefined as a missing key and typed arrays as betas', () => {
     assert.equal(construct({ betaStart: undefined }).config.betaStart, 0.0001);
-    assert.deepEqual(construct({ numTrainTimesteps: 2, trainedBetas: Float64Array.of(0.1, 1) }).config.trainedBetas, [
-      0.1, 1,
-    ]);
+    assert.deepEqual(
+      construct({ numTrainTimesteps: 2, trainedBetas: Float64Array.of(0.1, 1) }).config.trainedBetas,
+      [0.1, 1],
+    );
   });
 
   describe('a constructor', () => {
     it('refuses an unknown key and names the nearest', () => {
-      refuses(() => construct({ betaStrt: 1 }), 'unknown key "betaStrt" in the config of DDIMScheduler: did you mean betaStart?');
-      refuses(() => construct({ beta_start: 1 }), 'unknown key "beta_start" in the config of DDIMScheduler: did you mean betaStart?');
-      refuses(() => construct({ varianceType: 'learned' }), /^unknown key "varianceType" in the config of DDIMScheduler/);
+      refuses(
+        () => construct({ betaStrt: 1 }),
+        'unknown key "betaStrt" in the config of DDIMScheduler: did you mean betaStart?',
+      );
+      refuses(
+        () => construct({ beta_start: 1 }),
+        'unknown key "beta_start" in the config of DDIMScheduler: did you mean betaStart?',
+      );
+      refuses(
+        () => construct({ varianceType: 'learned' }),
+        /^unknown key "varianceType" in the config of DDIMScheduler/,
+      );
       refuses(() => construct({ zzzzzzz: 1 }), /^unknown key "zzzzzzz".*it wants numTrainTimesteps, betaStart/);
       refuses(() => construct({ setAlphaToZero: true }), /^unknown key "setAlphaToZero"/);
-      refuses(() => construct({ previousTimestepRule: 'stride' }, 'DDPMScheduler'), /^unknown key "previousTimestepRule"/);
+      refuses(
+        () => construct({ previousTimestepRule: 'stride' }, 'DDPMScheduler'),
+        /^unknown key "previousTimestepRule"/,
+      );
     });
 
     it('refuses what is no plain object', () => {
@@ -100,9 +113,15 @@ describe('config/scheduler-config', () => {
       [{ betaEnd: 1.1 }, 'betaEnd must be a number in 0 … 1, got 1.1'],
       [{ betaEnd: Infinity }, 'betaEnd must be a number in 0 … 1, got Infinity'],
       [{ betaEnd: null }, 'betaEnd must be a number in 0 … 1, got null'],
-      [{ betaSchedule: 'cosine' }, "betaSchedule must be one of 'linear', 'scaled_linear', 'squaredcos_cap_v2', got \"cosine\""],
+      [
+        { betaSchedule: 'cosine' },
+        "betaSchedule must be one of 'linear', 'scaled_linear', 'squaredcos_cap_v2', got \"cosine\"",
+      ],
       [{ predictionType: 'eps' }, "predictionType must be one of 'epsilon', 'sample', 'v_prediction', got \"eps\""],
-      [{ timestepSpacing: 'even' }, "timestepSpacing must be one of 'linspace', 'leading', 'trailing', 'quadratic', got \"even\""],
+      [
+        { timestepSpacing: 'even' },
+        "timestepSpacing must be one of 'linspace', 'leading', 'trailing', 'quadratic', got \"even\"",
+      ],
       [{ previousTimestepRule: 'next' }, "previousTimestepRule must be one of 'stride', 'schedule', got \"next\""],
       [{ clipSample: 1 }, 'clipSample must be true or false, got 1'],
       [{ clipSampleRange: 0 }, 'clipSampleRange must be a finite number above 0, got 0'],
@@ -116,8 +135,14 @@ describe('config/scheduler-config', () => {
         { numTrainTimesteps: 3, trainedBetas: [0.1, 0, 0.2] },
         'trainedBetas must be null or an array of numTrainTimesteps numbers above 0 and up to 1, got [0.1, 0, 0.2] (at index 1)',
       ],
-      [{ trainedBetas: 'x' }, 'trainedBetas must be null or an array of numTrainTimesteps numbers above 0 and up to 1, got "x"'],
-      [{ rescaleBetasZeroSnr: true, numTrainTimesteps: 1 }, 'rescaleBetasZeroSnr must be false when numTrainTimesteps is 1, got true'],
+      [
+        { trainedBetas: 'x' },
+        'trainedBetas must be null or an array of numTrainTimesteps numbers above 0 and up to 1, got "x"',
+      ],
+      [
+        { rescaleBetasZeroSnr: true, numTrainTimesteps: 1 },
+        'rescaleBetasZeroSnr must be false when numTrainTimesteps is 1, got true',
+      ],
     ];
     for (const [input, message] of bad) it(`refuses ${message}`, () => refuses(() => construct(input), message));
   });
@@ -138,7 +163,10 @@ describe('config/scheduler-config', () => {
       assert.equal(load({ betaStart: 0.5, beta_start: 0.5 }).config.betaStart, 0.5);
       refuses(() => load({ betaStart: 0.5, beta_start: 0.4 }), /betaStart and beta_start are two spellings/);
       refuses(() => load({ beta_start: 'x' }), 'beta_start must be a number in 0 … 1, got "x"');
-      refuses(() => load({ num_train_timesteps: 2, trained_betas: [0.1] }), /^trained_betas must have num_train_timesteps = 2/);
+      refuses(
+        () => load({ num_train_timesteps: 2, trained_betas: [0.1] }),
+        /^trained_betas must have num_train_timesteps = 2/,
+      );
     });
 
     it("reads another class's file and keeps what it doesn't know", () => {
@@ -151,7 +179,10 @@ describe('config/scheduler-config', () => {
 
     it("refuses another class's value that this one can't honour", () => {
       refuses(() => load({ beta_schedule: 'sigmoid' }), /^beta_schedule must be one of .*got "sigmoid"$/);
-      refuses(() => load({ timestep_spacing: 'linspace' }, 'DDIMInverseScheduler'), /^timestep_spacing must be one of 'leading', 'trailing'/);
+      refuses(
+        () => load({ timestep_spacing: 'linspace' }, 'DDIMInverseScheduler'),
+        /^timestep_spacing must be one of 'leading', 'trailing'/,
+      );
       refuses(() => load({ timestep_spacing: 'quadratic' }, 'DDPMScheduler'), /^timestep_spacing/);
       for (const betaSchedule of ['sigmoid', 'laplace'] as const) {
         assert.equal(parseSchedulerConfig('DDPMScheduler', { betaSchedule }, 'file').config.betaSchedule, betaSchedule);

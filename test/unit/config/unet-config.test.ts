@@ -36,9 +36,15 @@ describe('config/unet-config', () => {
     [null, 'the config of UNet2DModel must be a plain object, got null'],
     [{ in_channels: 0 }, 'in_channels must be an integer in 1 … 65536, got 0'],
     [{ out_channels: '3' }, 'out_channels must be an integer in 1 … 65536, got "3"'],
-    [{ sample_size: [1, 2, 3] }, 'sample_size must be null, an integer in 1 … 65536, or [height, width] of such, got [1, 2, 3]'],
+    [
+      { sample_size: [1, 2, 3] },
+      'sample_size must be null, an integer in 1 … 65536, or [height, width] of such, got [1, 2, 3]',
+    ],
     [{ num_class_embeds: 1.5 }, 'num_class_embeds must be null or an integer in 1 … 65536, got 1.5'],
-    [{ block_out_channels: [] }, 'block_out_channels must be an array of 1 … 256 entries, each an integer in 1 … 65536, got []'],
+    [
+      { block_out_channels: [] },
+      'block_out_channels must be an array of 1 … 256 entries, each an integer in 1 … 65536, got []',
+    ],
     [{ norm_eps: 0 }, 'norm_eps must be a finite number above 0, got 0'],
     [{ flip_sin_to_cos: 'yes' }, 'flip_sin_to_cos must be true or false, got "yes"'],
   ];

@@ -68,8 +68,14 @@ export class FakeHub {
     const api = `/api/models/${this.repository}`;
     const revision = pathname.startsWith(`${api}/revision/`) ? pathname.slice(`${api}/revision/`.length) : undefined;
     if (revision !== undefined) {
-      if (revision !== 'main' && revision !== COMMIT) return json(response, 404, { error: `Invalid rev id: ${revision}` }, { 'x-error-code': 'RevisionNotFound' });
-      return json(response, 200, { _id: '1', id: this.repository, sha: COMMIT, lastModified: '2024-01-01T00:00:00.000Z' });
+      if (revision !== 'main' && revision !== COMMIT)
+        return json(response, 404, { error: `Invalid rev id: ${revision}` }, { 'x-error-code': 'RevisionNotFound' });
+      return json(response, 200, {
+        _id: '1',
+        id: this.repository,
+        sha: COMMIT,
+        lastModified: '2024-01-01T00:00:00.000Z',
+      });
     }
     if (pathname === `${api}/tree/${COMMIT}`) {
       const entries = this.tree ?? this.files.map((file) => this.entryOf(file));
@@ -81,7 +87,8 @@ export class FakeHub {
     }
     const prefix = `/${this.repository}/resolve/${COMMIT}/`;
     const file = this.files.find(({ path }) => pathname === prefix + path);
-    if (file === undefined) return json(response, 404, { error: 'Repository not found' }, { 'x-error-code': 'RepoNotFound' });
+    if (file === undefined)
+      return json(response, 404, { error: 'Repository not found' }, { 'x-error-code': 'RepoNotFound' });
     this.#send(response, file, range);
   }
 
@@ -99,7 +106,12 @@ export class FakeHub {
   }
 }
 
-export function json(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function json(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
   response.end(JSON.stringify(body));
 }

@@ -89,7 +89,11 @@ describe('hub/resolveModelFolder', () => {
     it('that is missing and no repository name is said to be neither', async () => {
       for (const path of ['./missing', '/missing/model', 'a/b/c', '~/model', '..', 'a--b/c', 'a/..']) {
         if (path === '..') continue;
-        await rejects(resolveModelFolder(path), 'ERR_NOT_FOUND', /is neither a folder \(looked at .*\) nor the name of a hub/);
+        await rejects(
+          resolveModelFolder(path),
+          'ERR_NOT_FOUND',
+          /is neither a folder \(looked at .*\) nor the name of a hub/,
+        );
       }
       await rejects(resolveModelFolder(''), 'ERR_ARGUMENT', /got ""$/);
       assert.equal(hub.seen.length, 0);
@@ -124,7 +128,11 @@ describe('hub/resolveModelFolder', () => {
       const folder = await resolveModelFolder(NAME, { subfolder: 'scheduler' });
       assert.deepEqual(await readdir(folder), ['scheduler_config.json']);
       assert.deepEqual(hub.downloads, ['scheduler/scheduler_config.json']);
-      await rejects(resolveModelFolder(NAME, { subfolder: 'vae' }), 'ERR_NOT_FOUND', /has none of the files .* in vae$/);
+      await rejects(
+        resolveModelFolder(NAME, { subfolder: 'vae' }),
+        'ERR_NOT_FOUND',
+        /has none of the files .* in vae$/,
+      );
     });
 
     it('downloads nothing the second time, and asks nobody offline', async () => {
@@ -134,7 +142,10 @@ describe('hub/resolveModelFolder', () => {
       assert.equal(hub.downloads.length, downloads);
       const requests = hub.seen.length;
       assert.equal(await resolveModelFolder(NAME, { localFilesOnly: true }), folder);
-      assert.equal(await resolveModelFolder(NAME, { localFilesOnly: true, revision: COMMIT, subfolder: 'unet' }), join(folder, 'unet'));
+      assert.equal(
+        await resolveModelFolder(NAME, { localFilesOnly: true, revision: COMMIT, subfolder: 'unet' }),
+        join(folder, 'unet'),
+      );
       process.env['HF_HUB_OFFLINE'] = '1';
       assert.equal(await resolveModelFolder(NAME), folder);
       assert.equal(hub.seen.length, requests);
@@ -163,10 +174,15 @@ describe('hub/resolveModelFolder', () => {
     it('sends the token, whatever it looks like, and reports progress', async () => {
       process.env['HF_TOKEN'] = 'secret';
       const received: number[] = [];
-      await resolveModelFolder(NAME, { onProgress: ({ path, received: bytes }) => path.endsWith('s') && received.push(bytes) });
+      await resolveModelFolder(NAME, {
+        onProgress: ({ path, received: bytes }) => path.endsWith('s') && received.push(bytes),
+      });
       assert.ok(hub.seen.every(({ authorization }) => authorization === 'Bearer secret'));
       assert.equal(received.at(-1), WEIGHTS.length);
-      assert.deepEqual(received, [...received].sort((a, b) => a - b));
+      assert.deepEqual(
+        received,
+        [...received].sort((a, b) => a - b),
+      );
       hub.seen.length = 0;
       delete process.env['HF_TOKEN'];
       await writeFile(join(home, 'token'), 'from-login\n');
@@ -181,17 +197,20 @@ describe('hub/resolveModelFolder', () => {
       const folder = await resolveModelFolder(NAME, { allowPatterns: ['*model.safetensors'] });
       assert.deepEqual(await readFile(join(folder, 'unet/diffusion_pytorch_model.safetensors')), WEIGHTS);
       const ranges = hub.seen.filter(({ path }) => path.includes('/resolve/')).map(({ range }) => range);
-      assert.deepEqual(ranges.filter((range) => range !== 'bytes=0-0'), [
-        undefined,
-        `bytes=100000-${WEIGHTS.length - 1}`,
-        `bytes=150000-${WEIGHTS.length - 1}`,
-      ]);
+      assert.deepEqual(
+        ranges.filter((range) => range !== 'bytes=0-0'),
+        [undefined, `bytes=100000-${WEIGHTS.length - 1}`, `bytes=150000-${WEIGHTS.length - 1}`],
+      );
     });
 
     it('leaves no half file and no ref when it breaks for good, and starts anew', async () => {
       hub.breaks = [1000, 1000, 1000];
       const weights = { allowPatterns: ['*model.safetensors'] };
-      await rejects(resolveModelFolder(NAME, weights), 'ERR_NETWORK', /^can't fetch someone\/a-model from http.*HF_HUB_OFFLINE=1/);
+      await rejects(
+        resolveModelFolder(NAME, weights),
+        'ERR_NETWORK',
+        /^can't fetch someone\/a-model from http.*HF_HUB_OFFLINE=1/,
+      );
       assert.deepEqual(await leftovers(), []);
       assert.ok(!(await readdir(storage())).includes('refs'));
       await rejects(resolveModelFolder(NAME, { localFilesOnly: true }), 'ERR_NOT_FOUND', /in the cache/);
@@ -229,7 +248,8 @@ describe('hub/resolveModelFolder', () => {
     };
 
     it('404 and 401 without a token: neither folder nor repository', async () => {
-      const message = /^nobody\/nothing is neither a folder \(looked at .*nobody.nothing\) nor a repository on http.*set HF_TOKEN$/;
+      const message =
+        /^nobody\/nothing is neither a folder \(looked at .*nobody.nothing\) nor a repository on http.*set HF_TOKEN$/;
       await rejects(resolveModelFolder('nobody/nothing'), 'ERR_NOT_FOUND', message);
       answer(401, 'Invalid username or password.');
       await rejects(resolveModelFolder('nobody/nothing'), 'ERR_NOT_FOUND', message);
@@ -237,7 +257,11 @@ describe('hub/resolveModelFolder', () => {
 
     it('401 and 403 with a token: the token, or terms to accept', async () => {
       answer(401, 'Invalid credentials');
-      await rejects(resolveModelFolder(NAME, { token: 'x' }), 'ERR_NETWORK', /refused access .*\(status 401\) \(Invalid credentials\); check the token/);
+      await rejects(
+        resolveModelFolder(NAME, { token: 'x' }),
+        'ERR_NETWORK',
+        /refused access .*\(status 401\) \(Invalid credentials\); check the token/,
+      );
       answer(403, 'Gated');
       await rejects(resolveModelFolder(NAME), 'ERR_NETWORK', /\(status 403\) \(Gated\); set HF_TOKEN$/);
     });
@@ -266,9 +290,17 @@ describe('hub/resolveModelFolder', () => {
       await new Promise((resolve) => closed.close(resolve));
       process.env['HF_ENDPOINT'] = `http://127.0.0.1:${port}/`;
       assert.equal(await resolveModelFolder(NAME), folder);
-      await rejects(resolveModelFolder('someone/other'), 'ERR_NETWORK', /: ECONNREFUSED; check the network \(HTTPS_PROXY, HF_ENDPOINT\)/);
+      await rejects(
+        resolveModelFolder('someone/other'),
+        'ERR_NETWORK',
+        /: ECONNREFUSED; check the network \(HTTPS_PROXY, HF_ENDPOINT\)/,
+      );
       process.env['HF_ENDPOINT'] = 'ftp://x';
-      await rejects(resolveModelFolder('someone/other'), 'ERR_ARGUMENT', /^HF_ENDPOINT must be an http or https address/);
+      await rejects(
+        resolveModelFolder('someone/other'),
+        'ERR_ARGUMENT',
+        /^HF_ENDPOINT must be an http or https address/,
+      );
     });
 
     it('is had through a proxy where one is set', async () => {
@@ -301,7 +333,16 @@ describe('hub/resolveModelFolder', () => {
       await rejects(resolveModelFolder(NAME), 'ERR_CHECKPOINT', message);
       assert.deepEqual(await readdir(home), []);
     };
-    for (const path of ['../../evil.json', '/etc/evil.json', 'a/../../evil.json', 'C:evil.json', 'a\\..\\evil.json', 'a//b.json', './x.json', 'a\u0000.json']) {
+    for (const path of [
+      '../../evil.json',
+      '/etc/evil.json',
+      'a/../../evil.json',
+      'C:evil.json',
+      'a\\..\\evil.json',
+      'a//b.json',
+      './x.json',
+      'a\u0000.json',
+    ]) {
       it(`can not name ${JSON.stringify(path)}`, refused({ path }, /is no path inside the repository$/));
     }
     for (const size of [-1, 1.5, '2', null, MAX_FILE_BYTES + 1]) {
@@ -310,7 +351,10 @@ describe('hub/resolveModelFolder', () => {
     for (const oid of ['../../evil', '', 7, null, 'B'.repeat(40)]) {
       it(`can not name a blob ${JSON.stringify(oid)}`, refused({ oid }, /must have a hash in hexadecimal/));
     }
-    it('can not name a blob through lfs', refused({ lfs: { oid: '../x', size: 1, pointerSize: 1 } }, /must have a hash/));
+    it(
+      'can not name a blob through lfs',
+      refused({ lfs: { oid: '../x', size: 1, pointerSize: 1 } }, /must have a hash/),
+    );
 
     it('can not name a commit that is none', async () => {
       hub.intercept = (_, response) => (json(response, 200, { id: NAME, sha: '../../../evil' }), true);

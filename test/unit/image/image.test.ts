@@ -48,9 +48,15 @@ describe('image', () => {
   });
 
   it('says which channels, formats and qualities it takes', async () => {
-    await assert.rejects(ramp(2, 2, 2).toBuffer('png'), { code: 'ERR_SHAPE', message: /must have 1, 3 or 4 channels, got 2/ });
+    await assert.rejects(ramp(2, 2, 2).toBuffer('png'), {
+      code: 'ERR_SHAPE',
+      message: /must have 1, 3 or 4 channels, got 2/,
+    });
     await assert.rejects(ramp(2, 2, 5).toBuffer('webp'), { code: 'ERR_SHAPE', message: /got 5/ });
-    await assert.rejects(ramp(2, 2, 4).toBuffer('jpeg'), { code: 'ERR_SHAPE', message: /jpeg must have 1 or 3 channels, got 4/ });
+    await assert.rejects(ramp(2, 2, 4).toBuffer('jpeg'), {
+      code: 'ERR_SHAPE',
+      message: /jpeg must have 1 or 3 channels, got 4/,
+    });
     await assert.rejects(ramp(2, 2, 1).toBuffer('gif' as 'png'), {
       code: 'ERR_ARGUMENT',
       message: 'format must be one of png, jpeg, webp, got "gif"',
@@ -61,7 +67,10 @@ describe('image', () => {
         message: `quality must be an integer in 1 … 100, got ${quality}`,
       });
     }
-    await assert.rejects(ramp(16384, 1, 1).toBuffer('webp'), { code: 'ERR_SHAPE', message: /at most 16383 pixels a side/ });
+    await assert.rejects(ramp(16384, 1, 1).toBuffer('webp'), {
+      code: 'ERR_SHAPE',
+      message: /at most 16383 pixels a side/,
+    });
   });
 
   it('takes data of the right length only', () => {
@@ -111,7 +120,10 @@ describe('image', () => {
     it('says when the folder is closed to it', async function () {
       if (process.getuid?.() === 0) return this.skip();
       await chmod(folder, 0o500);
-      await assert.rejects(ramp(2, 2, 1).save(join(folder, 'a.png')), { code: 'ERR_ARGUMENT', message: /permission denied/ });
+      await assert.rejects(ramp(2, 2, 1).save(join(folder, 'a.png')), {
+        code: 'ERR_ARGUMENT',
+        message: /permission denied/,
+      });
       await chmod(folder, 0o700);
     });
   });
@@ -120,7 +132,13 @@ describe('image', () => {
     it('splits a batch into images of their own', () => {
       const data = Uint8Array.from({ length: 12 }, (_, i) => i);
       const images = toImages({ data, n: 2, h: 1, w: 2, c: 3 });
-      assert.deepEqual(images.map(({ data }) => [...data]), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]);
+      assert.deepEqual(
+        images.map(({ data }) => [...data]),
+        [
+          [0, 1, 2, 3, 4, 5],
+          [6, 7, 8, 9, 10, 11],
+        ],
+      );
       data[0] = 99;
       assert.equal(images[0]!.data[0], 0);
       assert.deepEqual([images[0]!.width, images[0]!.height, images[0]!.channels], [2, 1, 3]);
@@ -139,7 +157,10 @@ describe('image', () => {
       new DiffusionImage(new Uint8Array(channels).fill(value), { width: 1, height: 1, channels });
 
     it('lays images out in rows, near a square', async () => {
-      const grid = await makeGrid([1, 2, 3, 4, 5].map((value) => dot(value)), { padding: 0, background: 9 });
+      const grid = await makeGrid(
+        [1, 2, 3, 4, 5].map((value) => dot(value)),
+        { padding: 0, background: 9 },
+      );
       assert.deepEqual([grid.width, grid.height], [3, 2]);
       assert.deepEqual([...grid.data], [1, 2, 3, 4, 5, 9]);
     });
@@ -161,7 +182,10 @@ describe('image', () => {
     });
 
     it('refuses no images, unlike ones and options out of range', async () => {
-      await assert.rejects(makeGrid([]), { code: 'ERR_ARGUMENT', message: 'images of a grid must be 1 or more, got 0' });
+      await assert.rejects(makeGrid([]), {
+        code: 'ERR_ARGUMENT',
+        message: 'images of a grid must be 1 or more, got 0',
+      });
       await assert.rejects(makeGrid([dot(1), dot(1), ramp(2, 1, 1)]), {
         code: 'ERR_SHAPE',
         message: 'images of a grid must be of one size, got 1×1×1 and, at index 2, 2×1×1',

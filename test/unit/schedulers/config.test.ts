@@ -19,7 +19,11 @@ describe('schedulers: config', () => {
   after(() => rmSync(scratch, { recursive: true, force: true }));
 
   it("has diffusers' default values, key for key", () => {
-    for (const [folder, name] of [['ddpm-default', 'DDPMScheduler'], ['ddim-default', 'DDIMScheduler'], ['ddim-inverse-default', 'DDIMInverseScheduler']] as const) {
+    for (const [folder, name] of [
+      ['ddpm-default', 'DDPMScheduler'],
+      ['ddim-default', 'DDIMScheduler'],
+      ['ddim-inverse-default', 'DDIMInverseScheduler'],
+    ] as const) {
       const want = read(join(CONFIGS, folder));
       const got = new CLASSES[name]().config as unknown as Record<string, unknown>;
       for (const [key, value] of Object.entries(want)) {
@@ -53,7 +57,11 @@ describe('schedulers: config', () => {
       const Class = CLASSES[name];
       if (name === 'DDIMInverseScheduler' && source === 'ddim-odd') {
         // diffusers fails at set_timesteps: DDIMInverse has no linspace.
-        await rejectsCode(() => Class.fromPretrained(join(CONFIGS, source)), 'ERR_CONFIG', /timestep_spacing.*linspace/);
+        await rejectsCode(
+          () => Class.fromPretrained(join(CONFIGS, source)),
+          'ERR_CONFIG',
+          /timestep_spacing.*linspace/,
+        );
         return;
       }
       const scheduler = await Class.fromPretrained(join(CONFIGS, source));
@@ -79,7 +87,11 @@ describe('schedulers: config', () => {
   });
 
   it('both spellings of a key must agree', () => {
-    throwsCode(() => DDIMScheduler.fromConfig({ beta_start: 0.1, betaStart: 0.2 }), 'ERR_CONFIG', /betaStart.*beta_start|beta_start.*betaStart/);
+    throwsCode(
+      () => DDIMScheduler.fromConfig({ beta_start: 0.1, betaStart: 0.2 }),
+      'ERR_CONFIG',
+      /betaStart.*beta_start|beta_start.*betaStart/,
+    );
     assert.equal(DDIMScheduler.fromConfig({ beta_start: 0.001, betaStart: 0.001 }).config.betaStart, 0.001);
   });
 
@@ -88,7 +100,11 @@ describe('schedulers: config', () => {
       throwsCode(() => new Class({ betaStrt: 1 } as never), 'ERR_CONFIG', /betaStrt.*betaStart/);
       throwsCode(() => new Class({ beta_start: 0.1 } as never), 'ERR_CONFIG', /beta_start.*betaStart/);
     }
-    throwsCode(() => new DDPMScheduler({ previousTimestepRule: 'stride' } as never), 'ERR_CONFIG', /previousTimestepRule/);
+    throwsCode(
+      () => new DDPMScheduler({ previousTimestepRule: 'stride' } as never),
+      'ERR_CONFIG',
+      /previousTimestepRule/,
+    );
     throwsCode(() => new DDIMScheduler({ varianceType: 'learned' } as never), 'ERR_CONFIG', /varianceType/);
     const scheduler = DDIMScheduler.fromConfig({ beta_end: 0.03, interpolation: 'odd', skip_prk_steps: true });
     // As in Python, the config shows what it keeps.
@@ -137,7 +153,11 @@ describe('schedulers: config', () => {
     writeFileSync(join(broken, 'scheduler_config.json'), '[1, 2]');
     await rejectsCode(() => DDIMScheduler.fromPretrained(broken), 'ERR_CHECKPOINT', /object/);
     await rejectsCode(() => DDIMScheduler.fromPretrained(undefined as never), 'ERR_ARGUMENT', /folder/);
-    await rejectsCode(() => DDIMScheduler.fromPretrained(broken, { subfoldr: 'x' } as never), 'ERR_ARGUMENT', /subfoldr/);
+    await rejectsCode(
+      () => DDIMScheduler.fromPretrained(broken, { subfoldr: 'x' } as never),
+      'ERR_ARGUMENT',
+      /subfoldr/,
+    );
     await rejectsCode(() => new DDIMScheduler().savePretrained(7 as never), 'ERR_ARGUMENT', /folder/);
   });
 });

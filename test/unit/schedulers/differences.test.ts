@@ -81,9 +81,17 @@ describe('schedulers: differs from diffusers', () => {
     const scheduler = new DDIMScheduler({ clipSample: false });
     assert.ok(numbers(step(scheduler, 100, output, { prevTimestep: 900, eta: 0 })).every(Number.isFinite));
     for (const eta of [1e-6, 0.5, 1]) {
-      throwsCode(() => step(scheduler, 100, output, { prevTimestep: 900, eta }), 'ERR_TIMESTEP', /prevTimestep.*900.*eta/);
+      throwsCode(
+        () => step(scheduler, 100, output, { prevTimestep: 900, eta }),
+        'ERR_TIMESTEP',
+        /prevTimestep.*900.*eta/,
+      );
     }
-    throwsCode(() => step(new DDPMScheduler(), 100, output, { prevTimestep: 900 }), 'ERR_TIMESTEP', /prevTimestep.*900/);
+    throwsCode(
+      () => step(new DDPMScheduler(), 100, output, { prevTimestep: 900 }),
+      'ERR_TIMESTEP',
+      /prevTimestep.*900/,
+    );
   });
 
   it('ᾱ_t = 0 with ε-prediction and no bound: not finite there, ERR_CONFIG at step here', () => {
@@ -101,7 +109,12 @@ describe('schedulers: differs from diffusers', () => {
         assert.ok(numbers(step(scheduler, 999)).every(Number.isFinite));
       }
       for (const predictionType of ['sample', 'v_prediction'] as const) {
-        const scheduler = new Class({ rescaleBetasZeroSnr: true, timestepSpacing: 'trailing', clipSample: false, predictionType });
+        const scheduler = new Class({
+          rescaleBetasZeroSnr: true,
+          timestepSpacing: 'trailing',
+          clipSample: false,
+          predictionType,
+        });
         scheduler.setTimesteps(10);
         assert.ok(numbers(step(scheduler, 999)).every(Number.isFinite));
       }
@@ -167,7 +180,10 @@ describe('schedulers: differs from diffusers', () => {
   });
 
   it('a bound that is not above 0: nonsense there, ERR_CONFIG here', () => {
-    for (const [name, key] of [['clip_range_negative', 'clip_sample_range'], ['sample_max_negative', 'sample_max_value']] as const) {
+    for (const [name, key] of [
+      ['clip_range_negative', 'clip_sample_range'],
+      ['sample_max_negative', 'sample_max_value'],
+    ] as const) {
       const outcome = recorded[name] as Outcome;
       assert.equal(outcome.finite, true);
       throwsCode(() => DDIMScheduler.fromConfig(outcome.config), 'ERR_CONFIG', new RegExp(`${key}.*-1`));

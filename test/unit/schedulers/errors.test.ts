@@ -1,13 +1,5 @@
 import assert from 'node:assert/strict';
-import {
-  DDIMInverseScheduler,
-  DDIMScheduler,
-  DDPMScheduler,
-  Generator,
-  randn,
-  Tensor,
-  zeros,
-} from '../../../ts/index';
+import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler, Generator, randn, Tensor, zeros } from '../../../ts/index';
 import { fresh, noise, throwsCode } from './helpers';
 
 const [x, out] = [noise(1, undefined, 'float32'), noise(2, undefined, 'float32')];
@@ -82,7 +74,10 @@ describe('schedulers: errors of step', () => {
       throwsCode(() => scheduler.step(out, [100, 100, 100], x), 'ERR_ARGUMENT', /timestep.*\(2\).*got 3/);
       throwsCode(() => scheduler.step(out, [], x), 'ERR_ARGUMENT', /timestep/);
       throwsCode(() => scheduler.step(out, Tensor.from([100.5, 2]), x), 'ERR_TIMESTEP', /timestep.*integer.*100\.5/);
-      const square = Tensor.from([[1, 2], [3, 4]]).to({ dtype: 'int64' });
+      const square = Tensor.from([
+        [1, 2],
+        [3, 4],
+      ]).to({ dtype: 'int64' });
       throwsCode(() => scheduler.step(out, square, x), 'ERR_ARGUMENT', /timestep.*one dimension.*\[2, 2\]/);
       for (const t of ['100', null, undefined, {}]) {
         assert.throws(() => scheduler.step(out, t as never, x), { code: /^ERR_(ARGUMENT|TIMESTEP)$/ }, String(t));
@@ -91,8 +86,16 @@ describe('schedulers: errors of step', () => {
 
     it(`${Class.name}: shapes, dtypes and kinds of modelOutput and sample`, () => {
       const scheduler = any(Class);
-      throwsCode(() => scheduler.step(noise(1, [2, 3, 4, 5], 'float32'), 100, x), 'ERR_SHAPE', /modelOutput.*\[2, 3, 4, 4\].*\[2, 3, 4, 5\]/);
-      throwsCode(() => scheduler.step(noise(1, [1, 3, 4, 4], 'float32'), 100, x), 'ERR_SHAPE', /modelOutput.*\[1, 3, 4, 4\]/);
+      throwsCode(
+        () => scheduler.step(noise(1, [2, 3, 4, 5], 'float32'), 100, x),
+        'ERR_SHAPE',
+        /modelOutput.*\[2, 3, 4, 4\].*\[2, 3, 4, 5\]/,
+      );
+      throwsCode(
+        () => scheduler.step(noise(1, [1, 3, 4, 4], 'float32'), 100, x),
+        'ERR_SHAPE',
+        /modelOutput.*\[1, 3, 4, 4\]/,
+      );
       throwsCode(() => scheduler.step(noise(1, [3, 4, 4], 'float32'), 100, x), 'ERR_SHAPE', /modelOutput.*\[3, 4, 4\]/);
       const scalar = Tensor.from([1]).reshape([]);
       throwsCode(() => scheduler.step(scalar, 100, scalar), 'ERR_SHAPE', /sample.*\[\]/);
@@ -128,7 +131,11 @@ describe('schedulers: errors of step', () => {
     }
     throwsCode(() => scheduler.step(out, 100, x, { eta: [0, 0, 0] }), 'ERR_ARGUMENT', /eta.*\(2\).*got 3/);
     throwsCode(() => scheduler.step(out, 100, x, { eta: 'one' as never }), 'ERR_ARGUMENT', /eta/);
-    throwsCode(() => scheduler.step(out, 100, x, { useClippedModelOutput: 1 as never }), 'ERR_ARGUMENT', /useClippedModelOutput/);
+    throwsCode(
+      () => scheduler.step(out, 100, x, { useClippedModelOutput: 1 as never }),
+      'ERR_ARGUMENT',
+      /useClippedModelOutput/,
+    );
     throwsCode(() => ready(DDPMScheduler).step(out, 100, x, { eta: 1 } as never), 'ERR_ARGUMENT', /eta/);
   });
 
@@ -139,32 +146,64 @@ describe('schedulers: errors of step', () => {
         const run = (): unknown => scheduler.step(out, 100, x, { prevTimestep: s });
         throwsCode(run, 'ERR_TIMESTEP', new RegExp(`prevTimestep must be .*got ${s}`));
       }
-      throwsCode(() => scheduler.step(out, 100, x, { prevTimestep: [1, 2, 3] }), 'ERR_ARGUMENT', /prevTimestep.*\(2\).*got 3/);
+      throwsCode(
+        () => scheduler.step(out, 100, x, { prevTimestep: [1, 2, 3] }),
+        'ERR_ARGUMENT',
+        /prevTimestep.*\(2\).*got 3/,
+      );
       throwsCode(() => scheduler.posterior(x, x, 100, 100), 'ERR_TIMESTEP', /prevTimestep.*99.*got 100/);
       throwsCode(() => scheduler.posterior(x, x, 100, -2), 'ERR_TIMESTEP', /prevTimestep.*got -2/);
     }
-    throwsCode(() => ready(DDPMScheduler).step(out, 100, x, { prevTimestep: 100 }), 'ERR_TIMESTEP', /prevTimestep.*99.*100/);
+    throwsCode(
+      () => ready(DDPMScheduler).step(out, 100, x, { prevTimestep: 100 }),
+      'ERR_TIMESTEP',
+      /prevTimestep.*99.*100/,
+    );
   });
 
   it('generators: together with varianceNoise, wrong counts, wrong kinds', () => {
     for (const Class of [DDPMScheduler, DDIMScheduler]) {
       const scheduler = ready<DDPMScheduler | DDIMScheduler>(Class) as DDPMScheduler;
-      throwsCode(() => scheduler.step(out, 100, x, { generator: fresh(1), varianceNoise: x }), 'ERR_ARGUMENT', /generator.*varianceNoise/);
+      throwsCode(
+        () => scheduler.step(out, 100, x, { generator: fresh(1), varianceNoise: x }),
+        'ERR_ARGUMENT',
+        /generator.*varianceNoise/,
+      );
       const three = [fresh(1), fresh(2), fresh(3)];
       throwsCode(() => scheduler.step(out, 100, x, { generator: three }), 'ERR_ARGUMENT', /generator.*\(2\).*got 3/);
       throwsCode(() => scheduler.step(out, 100, x, { generator: [] }), 'ERR_ARGUMENT', /generator/);
       throwsCode(() => scheduler.step(out, 100, x, { generator: 7 as never }), 'ERR_ARGUMENT', /generator.*Generator/);
-      throwsCode(() => scheduler.step(out, 100, x, { generator: [fresh(1), {}] as never }), 'ERR_ARGUMENT', /generator.*Generator/);
-      throwsCode(() => scheduler.step(out, 100, x, { varianceNoise: noise(1, [2, 3, 4, 5]) }), 'ERR_SHAPE', /varianceNoise.*\[2, 3, 4, 4\].*\[2, 3, 4, 5\]/);
-      throwsCode(() => scheduler.step(out, 100, x, { varianceNoise: x.to({ dtype: 'int32' }) }), 'ERR_DTYPE', /varianceNoise/);
-      throwsCode(() => scheduler.step(out, 100, x, { varianceNoise: 3 as never }), 'ERR_ARGUMENT', /varianceNoise.*Tensor/);
+      throwsCode(
+        () => scheduler.step(out, 100, x, { generator: [fresh(1), {}] as never }),
+        'ERR_ARGUMENT',
+        /generator.*Generator/,
+      );
+      throwsCode(
+        () => scheduler.step(out, 100, x, { varianceNoise: noise(1, [2, 3, 4, 5]) }),
+        'ERR_SHAPE',
+        /varianceNoise.*\[2, 3, 4, 4\].*\[2, 3, 4, 5\]/,
+      );
+      throwsCode(
+        () => scheduler.step(out, 100, x, { varianceNoise: x.to({ dtype: 'int32' }) }),
+        'ERR_DTYPE',
+        /varianceNoise/,
+      );
+      throwsCode(
+        () => scheduler.step(out, 100, x, { varianceNoise: 3 as never }),
+        'ERR_ARGUMENT',
+        /varianceNoise.*Tensor/,
+      );
     }
   });
 
   it('addNoise, getVelocity, posterior and previousTimestep', () => {
     const scheduler = ready(DDPMScheduler);
     const wide = noise(1, [2, 3, 4, 5], 'float32');
-    throwsCode(() => scheduler.addNoise(x, wide, 5), 'ERR_SHAPE', /noise.*originalSamples.*\[2, 3, 4, 4\].*\[2, 3, 4, 5\]/);
+    throwsCode(
+      () => scheduler.addNoise(x, wide, 5),
+      'ERR_SHAPE',
+      /noise.*originalSamples.*\[2, 3, 4, 4\].*\[2, 3, 4, 5\]/,
+    );
     throwsCode(() => scheduler.getVelocity(x, wide, 5), 'ERR_SHAPE', /noise.*sample/);
     throwsCode(() => scheduler.posterior(x, wide, 5, 2), 'ERR_SHAPE', /originalSample.*sample/);
     throwsCode(() => scheduler.addNoise(x, out, 1000), 'ERR_TIMESTEP', /timesteps.*0 … 999.*1000/);

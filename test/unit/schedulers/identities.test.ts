@@ -33,7 +33,14 @@ describe('schedulers: x0', () => {
   for (const predictionType of PREDICTIONS) {
     it(`DDIM, ${predictionType}: with the true noise every jump lands on q(x_s | x_0)`, () => {
       const scheduler = new DDIMScheduler({ predictionType, clipSample: false });
-      for (const [t, s] of [[999, 500], [999, 0], [500, 499], [20, 3], [0, 700], [300, 999]] as const) {
+      for (const [t, s] of [
+        [999, 500],
+        [999, 0],
+        [500, 499],
+        [20, 3],
+        [0, 700],
+        [300, 999],
+      ] as const) {
         const out = perfect(scheduler, predictionType, t);
         const xs = scheduler.step(out, t, scheduler.addNoise(x0, eps, t), { prevTimestep: s }).prevSample;
         assertClose(xs, scheduler.addNoise(x0, eps, s), 1e-4, `${t} → ${s}`);
@@ -59,13 +66,17 @@ describe('schedulers: x0', () => {
     scheduler.setTimesteps(10);
     const zero = constant(0, x0);
     for (const eta of [0.1, 0.5, 1]) {
-      for (const [t, s] of [[999, 899], [500, 400], [99, 50]] as const) {
+      for (const [t, s] of [
+        [999, 899],
+        [500, 400],
+        [99, 50],
+      ] as const) {
         const at = (out: Tensor, z: Tensor): Tensor =>
           scheduler.step(out, t, zero, { eta, varianceNoise: z, prevTimestep: s }).prevSample;
         const sigma = at(zero, constant(1, x0)).amax().item();
         const bar = (i: number): number => scheduler.alphasCumprod[i]!;
         // With x = 0 and out = 1: x_s = (direction − √ᾱ_s √(1 − ᾱ_t)/√ᾱ_t)
-        const offset = -Math.sqrt(bar(s)) * Math.sqrt(1 - bar(t)) / Math.sqrt(bar(t));
+        const offset = (-Math.sqrt(bar(s)) * Math.sqrt(1 - bar(t))) / Math.sqrt(bar(t));
         const direction = at(constant(1, x0), zero).amax().item() - offset;
         assert.ok(Math.abs(sigma ** 2 + direction ** 2 - (1 - bar(s))) < 1e-4, `η = ${eta}, ${t} → ${s}`);
         const want = eta * Math.sqrt(((1 - bar(s)) / (1 - bar(t))) * (1 - bar(t) / bar(s)));
@@ -94,7 +105,16 @@ describe('schedulers: the posterior q(x_s | x_t, x_0)', () => {
     it(`${Class.name}: mean and variance are the formulas'`, () => {
       const scheduler = new Class({ betaSchedule: 'scaled_linear' });
       const bar = (t: number): number => (t < 0 ? 1 : scheduler.alphasCumprod[t]!);
-      for (const [t, s] of [[999, 998], [999, 0], [500, 250], [20, 19], [2, 1], [1, 0], [0, -1], [400, -1]] as const) {
+      for (const [t, s] of [
+        [999, 998],
+        [999, 0],
+        [500, 250],
+        [20, 19],
+        [2, 1],
+        [1, 0],
+        [0, -1],
+        [400, -1],
+      ] as const) {
         const want = formula(bar(t), bar(s));
         const { mean, variance } = scheduler.posterior(xt, x0, t, s);
         assert.equal(typeof variance, 'number');
@@ -107,15 +127,19 @@ describe('schedulers: the posterior q(x_s | x_t, x_0)', () => {
     });
   }
 
-  it("maps the mean of x_t to the mean of x_s: c0 + ct √ᾱ_t = √ᾱ_s", () => {
+  it('maps the mean of x_t to the mean of x_s: c0 + ct √ᾱ_t = √ᾱ_s', () => {
     const scheduler = new DDPMScheduler();
-    for (const [t, s] of [[999, 900], [500, 499], [100, 0]] as const) {
+    for (const [t, s] of [
+      [999, 900],
+      [500, 499],
+      [100, 0],
+    ] as const) {
       const mean = scheduler.posterior(x0.mul(Math.sqrt(scheduler.alphasCumprod[t]!)), x0, t, s).mean;
       assertClose(mean, x0.mul(Math.sqrt(scheduler.alphasCumprod[s]!)), 2e-4, `${t} → ${s}`);
     }
   });
 
-  it("is the same q on DDIM and DDIMInverse, whatever the variance type", () => {
+  it('is the same q on DDIM and DDIMInverse, whatever the variance type', () => {
     const all = [
       new DDPMScheduler({ varianceType: 'fixed_large' }),
       new DDPMScheduler({ varianceType: 'learned_range' }),

@@ -34,7 +34,11 @@ describe('schedulers: DDIMInverse', () => {
     const up = new DDIMScheduler({ clipSample: false }).step(out, 20, x, { prevTimestep: 400 });
     assertSame(inverse.step(out, 400, x, { sourceTimestep: 20 }).prevSample, up.prevSample);
     for (const options of [{ eta: 0 }, { prevTimestep: 3 }, { generator: undefined, useClippedModelOutput: true }]) {
-      throwsCode(() => inverse.step(out, 400, x, options as never), 'ERR_ARGUMENT', /unknown option "(eta|prevTimestep|generator)"/);
+      throwsCode(
+        () => inverse.step(out, 400, x, options as never),
+        'ERR_ARGUMENT',
+        /unknown option "(eta|prevTimestep|generator)"/,
+      );
     }
     throwsCode(() => inverse.step(out, 400, x, { sourceTimestep: 1000 }), 'ERR_TIMESTEP', /sourceTimestep.*1000/);
     throwsCode(() => inverse.step(out, 400, x, { sourceTimestep: -2 }), 'ERR_TIMESTEP', /sourceTimestep.*-2/);
@@ -57,7 +61,11 @@ describe('schedulers: DDIMInverse', () => {
 
   it('takes leading and trailing only', () => {
     for (const timestepSpacing of ['linspace', 'quadratic']) {
-      throwsCode(() => new DDIMInverseScheduler({ timestepSpacing } as never), 'ERR_CONFIG', /timestepSpacing.*leading.*trailing/);
+      throwsCode(
+        () => new DDIMInverseScheduler({ timestepSpacing } as never),
+        'ERR_CONFIG',
+        /timestepSpacing.*leading.*trailing/,
+      );
     }
   });
 

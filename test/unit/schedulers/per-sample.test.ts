@@ -15,7 +15,11 @@ describe('schedulers: a batch with a timestep, η and jump per sample is its lon
       it(`DDIM, ${predictionType}, ${JSON.stringify(clip)}`, () => {
         const scheduler = new DDIMScheduler({ predictionType, ...clip });
         scheduler.setTimesteps(10);
-        const [t, s, eta] = [[999, 0, 421], [899, -1, 7], [0, 0.5, 1]];
+        const [t, s, eta] = [
+          [999, 0, 421],
+          [899, -1, 7],
+          [0, 0.5, 1],
+        ];
         for (const useClippedModelOutput of [false, true]) {
           const generator = [fresh(1), fresh(2), fresh(3)];
           const batch = scheduler.step(out, t, x, { prevTimestep: s, eta, generator, useClippedModelOutput });
@@ -29,11 +33,20 @@ describe('schedulers: a batch with a timestep, η and jump per sample is its lon
       });
 
       it(`DDPM, ${predictionType}, ${JSON.stringify(clip)}`, () => {
-        for (const varianceType of ['fixed_small', 'fixed_large', 'fixed_small_log', 'learned_range', 'learned'] as const) {
+        for (const varianceType of [
+          'fixed_small',
+          'fixed_large',
+          'fixed_small_log',
+          'learned_range',
+          'learned',
+        ] as const) {
           const scheduler = new DDPMScheduler({ predictionType, varianceType, ...clip });
           const learned = varianceType.startsWith('learned');
           const output = learned ? cat([out, noise(3, shape, 'float32').abs().clamp(0, 1)], 1) : out;
-          const [t, s] = [[999, 0, 421], [899, -1, 7]];
+          const [t, s] = [
+            [999, 0, 421],
+            [899, -1, 7],
+          ];
           const batch = scheduler.step(output, t, x, { prevTimestep: s, generator: [fresh(1), fresh(2), fresh(3)] });
           t.forEach((ti, i) => {
             const options = { prevTimestep: s[i]!, generator: fresh(i + 1) };
@@ -50,7 +63,10 @@ describe('schedulers: a batch with a timestep, η and jump per sample is its lon
     for (const scheduler of [new DDIMScheduler(), new DDPMScheduler()]) {
       scheduler.setTimesteps(10);
       const all = scheduler.step(out, 500, x, { generator: fresh(1) }).prevSample;
-      const each = scheduler.step(out, [500, 500, 500], x, { generator: fresh(1), prevTimestep: [400, 400, 400] }).prevSample;
+      const each = scheduler.step(out, [500, 500, 500], x, {
+        generator: fresh(1),
+        prevTimestep: [400, 400, 400],
+      }).prevSample;
       assertSame(each, all);
     }
   });

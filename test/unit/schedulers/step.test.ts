@@ -129,7 +129,9 @@ describe('schedulers: step', () => {
     assert.deepEqual([...ddim().step(flatOut, 500, flat).prevSample.shape], [5, 7]);
     const view = x.permute([0, 1, 3, 2]);
     assertSame(
-      ddim().step(out.permute([0, 1, 3, 2]), 500, view).prevSample.contiguous(),
+      ddim()
+        .step(out.permute([0, 1, 3, 2]), 500, view)
+        .prevSample.contiguous(),
       ddim().step(out, 500, x).prevSample.permute([0, 1, 3, 2]).contiguous(),
     );
     const volume = noise(6, [2, 1, 2, 3, 4], 'float32');
@@ -152,7 +154,11 @@ describe('schedulers: noise', () => {
       const eta = scheduler instanceof DDIMScheduler ? { eta: 1 } : {};
       const at = (z: Tensor): Tensor => scheduler.step(out, 500, x, { ...eta, varianceNoise: z }).prevSample;
       const std = at(constant(1, x)).sub(at(constant(0, x)));
-      assertClose(at(noise(9, undefined, 'float32')), at(constant(0, x)).add(std.mul(noise(9, undefined, 'float32'))), 1e-5);
+      assertClose(
+        at(noise(9, undefined, 'float32')),
+        at(constant(0, x)).add(std.mul(noise(9, undefined, 'float32'))),
+        1e-5,
+      );
       assert.ok(std.amin().item() > 0);
     }
   });

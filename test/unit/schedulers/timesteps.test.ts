@@ -19,7 +19,10 @@ function quadratic(T: number, n: number): number[] {
 
 describe('schedulers: timesteps', () => {
   it('are T − 1 … 0 before setTimesteps (0 … T − 1 on DDIMInverse), with numInferenceSteps null', () => {
-    for (const scheduler of [new DDPMScheduler({ numTrainTimesteps: 5 }), new DDIMScheduler({ numTrainTimesteps: 5 })]) {
+    for (const scheduler of [
+      new DDPMScheduler({ numTrainTimesteps: 5 }),
+      new DDIMScheduler({ numTrainTimesteps: 5 }),
+    ]) {
       assert.deepEqual(list(scheduler), [4, 3, 2, 1, 0]);
       assert.equal(scheduler.numInferenceSteps, null);
     }
@@ -77,7 +80,10 @@ describe('schedulers: timesteps', () => {
       s.setTimesteps(n);
       const ts = list(s);
       assert.equal(ts.length, n);
-      assert.ok(ts.every((t, i) => t >= 0 && t < T && (i === 0 || t < ts[i - 1]!)), `T = ${T}, n = ${n}: ${ts.join()}`);
+      assert.ok(
+        ts.every((t, i) => t >= 0 && t < T && (i === 0 || t < ts[i - 1]!)),
+        `T = ${T}, n = ${n}: ${ts.join()}`,
+      );
     });
     fc.assert(property, { numRuns: 200 });
   });
@@ -88,7 +94,10 @@ describe('schedulers: timesteps', () => {
       s.setTimesteps(3);
       return list(s);
     };
-    assert.deepEqual(at('leading', 7), at('leading', 0).map((t) => t + 7));
+    assert.deepEqual(
+      at('leading', 7),
+      at('leading', 0).map((t) => t + 7),
+    );
     assert.deepEqual(at('trailing', 7), at('trailing', 0));
     assert.deepEqual(at('linspace', 7), at('linspace', 0));
   });
@@ -191,7 +200,10 @@ describe('schedulers: previousTimestep', () => {
       throwsCode(() => s.step(noise(1), 555, noise(2)), 'ERR_TIMESTEP', notInList);
       s.step(noise(1), 555, noise(2), { prevTimestep: 400 });
     }
-    assert.deepEqual([900, 30].map((t) => custom.previousTimestep(t)), [30, -1]);
+    assert.deepEqual(
+      [900, 30].map((t) => custom.previousTimestep(t)),
+      [30, -1],
+    );
     assert.equal(quadraticList.previousTimestep(800), 632);
   });
 
@@ -216,7 +228,10 @@ describe('schedulers: previousTimestep', () => {
   });
 
   it('DDPM before setTimesteps is t − 1; DDIM needs setTimesteps or prevTimestep', () => {
-    assert.deepEqual([999, 1, 0].map((t) => new DDPMScheduler().previousTimestep(t)), [998, 0, -1]);
+    assert.deepEqual(
+      [999, 1, 0].map((t) => new DDPMScheduler().previousTimestep(t)),
+      [998, 0, -1],
+    );
     const ddim = new DDIMScheduler();
     throwsCode(() => ddim.step(noise(1), 500, noise(2)), 'ERR_TIMESTEP', /prevTimestep.*setTimesteps/);
     ddim.step(noise(1), 500, noise(2), { prevTimestep: 3 });
@@ -225,9 +240,15 @@ describe('schedulers: previousTimestep', () => {
   it('DDIMInverse goes from the entry below, −1 before the first', () => {
     const inverse = new DDIMInverseScheduler();
     inverse.setTimesteps(10);
-    assert.deepEqual([0, 100, 900].map((t) => inverse.previousTimestep(t)), [-1, 0, 800]);
+    assert.deepEqual(
+      [0, 100, 900].map((t) => inverse.previousTimestep(t)),
+      [-1, 0, 800],
+    );
     inverse.setTimesteps({ timesteps: [5, 40, 999] });
-    assert.deepEqual([5, 40, 999].map((t) => inverse.previousTimestep(t)), [-1, 5, 40]);
+    assert.deepEqual(
+      [5, 40, 999].map((t) => inverse.previousTimestep(t)),
+      [-1, 5, 40],
+    );
     throwsCode(() => inverse.previousTimestep(41), 'ERR_TIMESTEP', /timestep .*41/);
   });
 });

@@ -1,0 +1,197 @@
+// @ts-check
+import { execFileSync } from 'node:child_process';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { compareConfiguration, readCMakeCache } from './cmake-cache.mjs';
+import { requireToolchain } from './ground.mjs';
+import { withLock } from './lock.mjs';
+import { addonFile, buildFolder, buildInfoFile, packageRoot } from './paths.mjs';
+import { runCommand } from './run-command.mjs';
+import { SetupError } from './setup-error.mjs';
+
+const require = createRequire(import.meta.url);
+
+/**
+ * @typedef {object} BuildRequest
+ * @property {import('./find-libtorch.mjs').Libtorch} libtorch
+ * @property {import('./progress.mjs').Progress} progress
+ * @property {boolean} [tests] the native tests too
+ */
+
+/**
+ * Compiles the addon into build/Release/node_diffusers.node. What has not changed is not compiled again: the build folder
+ * is configured anew only when libtorch, the generator, the compiler or this folder's place changed, and the build tool
+ * sees to the rest.
+ *
+ * @param {BuildRequest} request
+ * @returns {Promise<{ file: string, built: boolean, seconds: number }>}
+ * @throws {SetupError} with the compiler's errors, or what is missing to compile
+ */
+export async function buildAddon(request) {
+  requireWritable();
+  const onWait = () => request.progress.step('Another build of the addon is running; waiting for it');
+  return withLock(buildFolder, 'build', onWait, async () => {
+    const started = Date.now();
+    const before = timeOf(addonFile);
+    const environment = { ...process.env, ...ccacheEnvironment() };
+    const command = await configureCommand(request);
+    const state = compareConfiguration(readCMakeCache(buildFolder), command);
+    if (state !== 'same') {
+      requireToolchain();
+      if (state === 'fresh') forgetConfiguration();
+      request.progress.update('Configuring the addon');
+      await runBuildStep(command, 'configuring', environment, request);
+    }
+    if (before === undefined) request.progress.step('Compiling the addon, once (about a minute)');
+    await runBuildStep(buildCommand(request), 'compiling', environment, request);
+    request.progress.done();
+    if (!existsSync(addonFile))
+      throw new SetupError(`the build made no ${addonFile}; remove ${buildFolder} and run it again.`);
+    completeBuildInfo();
+    return { file: addonFile, built: timeOf(addonFile) !== before, seconds: (Date.now() - started) / 1000 };
+  });
+}
+
+/** @param {string} file */
+const timeOf = (file) => (existsSync(file) ? statSync(file).mtimeMs : undefined);
+
+function requireWritable() {
+  try {
+    mkdirSync(buildFolder, { recursive: true });
+    accessSync(buildFolder, constants.W_OK);
+  } catch {
+    throw new SetupError(
+      `the addon is built inside the package, and ${packageRoot} is not writable for you.\n` +
+        'Run setup as the user that owns the folder (a global install: the user or sudo that installed it), or install the ' +
+        'package in a project of your own.',
+    );
+  }
+}
+
+/** CMake writes what it knows of libtorch; what Node calls the platform is added here. */
+function completeBuildInfo() {
+  const info = JSON.parse(readFileSync(buildInfoFile, 'utf8'));
+  if (info.platform === process.platform && info.arch === process.arch) return;
+  const complete = { ...info, platform: process.platform, arch: process.arch };
+  writeFileSync(buildInfoFile, `${JSON.stringify(complete, null, 2)}\n`);
+}
+
+/** An addon of another libtorch must not survive a configure whose build then fails. */
+function forgetConfiguration() {
+  for (const name of ['CMakeCache.txt', 'CMakeFiles', 'Release']) {
+    rmSync(path.join(buildFolder, name), { recursive: true, force: true });
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {readonly string[]} args
+ */
+function answers(name, args) {
+  try {
+    execFileSync(name, args, { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Files are the same whatever folder the package lies in, so ccache may find them from any; PCH needs the sloppiness.
+ */
+function ccacheEnvironment() {
+  return { CCACHE_BASEDIR: packageRoot, CCACHE_NOHASHDIR: '1', CCACHE_SLOPPINESS: 'pch_defines,time_macros' };
+}
+
+function hasNativeTests() {
+  const folder = path.join(packageRoot, 'test', 'native');
+  return (
+    existsSync(folder) && readdirSync(folder, { recursive: true }).some((name) => String(name).endsWith('_test.cpp'))
+  );
+}
+
+/**
+ * @param {BuildRequest} request
+ * @returns {Promise<string[]>}
+ */
+async function configureCommand({ libtorch }) {
+  const { BuildSystem } = require('cmake-js');
+  const system = new BuildSystem({
+    directory: packageRoot,
+    out: buildFolder,
+    config: 'Release',
+    logLevel: 'error',
+    ...(process.env.CMAKE_GENERATOR ? { generator: process.env.CMAKE_GENERATOR } : {}),
+    cMakeOptions: {
+      LIBTORCH_ROOT: libtorch.root,
+      LIBTORCH_INCLUDE: libtorch.include,
+      LIBTORCH_LIB: libtorch.lib,
+      LIBTORCH_VERSION: libtorch.version,
+      LIBTORCH_VARIANT: libtorch.variant,
+      NODE_ADDON_API: path.dirname(require.resolve('node-addon-api/package.json')),
+      NODE_DIFFUSERS_TESTS: hasNativeTests() ? 'ON' : 'OFF',
+      ...(answers('ccache', ['--version']) ? { CMAKE_CXX_COMPILER_LAUNCHER: 'ccache' } : {}),
+    },
+  });
+  try {
+    return await system.cmake.getConfigureCommand();
+  } catch (error) {
+    requireToolchain();
+    throw new SetupError(`cmake-js: ${/** @type {Error} */ (error).message}`, { cause: error });
+  }
+}
+
+/** @param {BuildRequest} request */
+function buildCommand({ tests }) {
+  const jobs = Math.max(1, Math.min(os.availableParallelism(), Math.floor(os.totalmem() / 2e9)));
+  const target = tests === true ? [] : ['--target', 'node_diffusers'];
+  return ['cmake', '--build', buildFolder, '--config', 'Release', '--parallel', String(jobs), ...target];
+}
+
+/**
+ * @param {string[]} command
+ * @param {string} what
+ * @param {NodeJS.ProcessEnv} env
+ * @param {BuildRequest} request
+ */
+async function runBuildStep([program = 'cmake', ...args], what, env, { progress }) {
+  const onLine = (/** @type {string} */ line) => {
+    const step = /^\[\s*(\d+)(?:\/(\d+)|%)\]/.exec(line);
+    if (step !== null)
+      progress.update(`  compiling: ${step[2] === undefined ? `${step[1]}%` : `${step[1]} of ${step[2]}`}`);
+  };
+  const outcome = await runCommand(program, args, { cwd: buildFolder, env, onLine });
+  progress.done();
+  if (outcome.status === 0) return;
+  const log = path.join(buildFolder, 'failed.log');
+  writeFileSync(log, outcome.output);
+  requireToolchain();
+  throw new SetupError(
+    `${what} the addon failed:\n\n${excerpt(outcome.output)}\n\nThe whole output is in ${log}.${killed(outcome)}`,
+  );
+}
+
+/** @param {import('./run-command.mjs').Outcome} outcome */
+function killed({ signal, output }) {
+  const memory = signal === 'SIGKILL' || /Killed signal terminated program|virtual memory exhausted/.test(output);
+  return memory ? '\nThe compiler was killed, most likely for want of memory: it needs about 2 GB a job.' : '';
+}
+
+/** The first errors of a compiler's or CMake's output, or its end. @param {string} output */
+function excerpt(output) {
+  const lines = output.split('\n');
+  const first = lines.findIndex((line) => /\berror\b|CMake Error|undefined reference/i.test(line));
+  return (first < 0 ? lines.slice(-30) : lines.slice(first, first + 30)).join('\n').trim();
+}

@@ -1,0 +1,66 @@
+// @ts-check
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { packageRoot } from './paths.mjs';
+
+/** What ESLint does not see: C++, Python, documents. Each rule gives the problems of one file. */
+
+const SKIPPED = new Set(['node_modules', 'build', 'dist', '.git', 'coverage']);
+const MAX_LINES = 300;
+
+/**
+ * @typedef {(file: string, text: string) => string[]} Rule
+ */
+
+/** core knows nothing of Node; only the binding sees its headers. @type {Rule} */
+const noNodeOutsideBinding = (file, text) => {
+  if (!/^(native|test\/native)\//.test(file) || file.startsWith('native/binding/')) return [];
+  return /#\s*include\s*[<"](napi|node_api|node|v8|uv)\b/.test(text)
+    ? ['includes a Node header; only native/binding may']
+    : [];
+};
+
+/** @type {Rule} */
+const lengths = (file, text) => {
+  if (!/^native\/.*\.(cpp|h|cu|cuh)$/.test(file)) return [];
+  const lines = text.split('\n').length - 1;
+  return lines > MAX_LINES ? [`has ${lines} lines, more than ${MAX_LINES}`] : [];
+};
+
+/** Folders of one person's machine have no place in a published file. @type {Rule} */
+const machinePaths = (_file, text) => {
+  const found = /(?<![\w.~$}/:*-])\/(?:work|root|opt|home|Users)\/[\w.][^\s'"`)]*/.exec(text);
+  return found === null ? [] : [`carries a machine's path: ${found[0]}`];
+};
+
+/** @type {Rule[]} */
+const RULES = [noNodeOutsideBinding, lengths, machinePaths];
+
+/**
+ * @param {string} folder
+ * @returns {string[]}
+ */
+function filesIn(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (SKIPPED.has(entry.name)) return [];
+    const full = path.join(folder, entry.name);
+    if (entry.isDirectory()) return filesIn(full);
+    return entry.isFile() ? [full] : [];
+  });
+}
+
+/**
+ * The problems of every file of the repository, one line each.
+ *
+ * @param {string} [root]
+ * @returns {string[]}
+ */
+export function checkSources(root = packageRoot) {
+  return filesIn(root).flatMap((full) => {
+    const bytes = readFileSync(full);
+    if (bytes.subarray(0, 8192).includes(0)) return [];
+    const file = path.relative(root, full).split(path.sep).join('/');
+    const text = bytes.toString('utf8');
+    return RULES.flatMap((rule) => rule(file, text)).map((problem) => `${file}: ${problem}`);
+  });
+}

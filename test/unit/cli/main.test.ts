@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { run } from '../../../ts/cli/main';
+
+/** Runs a command line in this process: wrong usage ends before anything is loaded. */
+async function runHere(line: string): Promise<{ status: number; stderr: string }> {
+  const { write } = process.stderr;
+  let stderr = '';
+  process.stderr.write = (chunk: string | Uint8Array): boolean => {
+    stderr += String(chunk);
+    return true;
+  };
+  try {
+    return { status: await run(['node', 'node-diffusers', ...line.split(' ')]), stderr };
+  } finally {
+    process.stderr.write = write;
+  }
+}
+
+describe('cli/main', () => {
+  const wrong: [string, string][] = [
+    ['smaple', "unknown command 'smaple' (did you mean sample?)"],
+    ['sample --schedular ddim', "unknown option '--schedular' (did you mean --scheduler?)"],
+    ['sample --steps 0', '--steps must be an integer in 1 … 1000000, got "0"'],
+    ['sample --steps abc', '--steps must be an integer in 1 … 1000000, got "abc"'],
+    ['sample --steps', "option '--steps <n>' argument missing"],
+    ['sample --eta -1', '--eta must be a number from 0 up, got "-1"'],
+    ['sample --scheduler euler', '--scheduler must be one of ddpm, ddim, got "euler"'],
+    ['sample --scheduler ddpm --eta 1', '--eta goes with --scheduler ddim, got --scheduler ddpm'],
+    [
+      'sample --scheduler ddpm --spacing quadratic',
+      '--spacing quadratic goes with --scheduler ddim, got --scheduler ddpm',
+    ],
+    ['sample --timesteps 1,2', '--timesteps must be descending integers from 0 up with commas between, got "1,2"'],
+    ['sample --timesteps 2,1 --steps 2', "option '--timesteps <list>' cannot be used with option '--steps <n>'"],
+    ['sample --seed -1', '--seed must be an integer in 0 … 2^64 - 1, got "-1"'],
+    [
+      'sample --seed 18446744073709551615 --count 2',
+      '--seed and --count must stay below 2^64 together, got 18446744073709551615 and 2',
+    ],
+    ['sample --count 0', '--count must be an integer in 1 … 1000000, got "0"'],
+    ['sample --batch 0', '--batch must be an integer in 1 … 65536, got "0"'],
+    ['sample --device gpu', '--device must be cpu, cuda or cuda:N, got "gpu"'],
+    [
+      'sample --dtype float31',
+      '--dtype must be one of float32, float64, float16, bfloat16 (did you mean float32?), got "float31"',
+    ],
+    ['sample --grid a.gif', '--grid must end in .png, .jpg, .jpeg or .webp, got "a.gif"'],
+    ['sample --grid a.png --out b', "option '--grid <file>' cannot be used with option '--out <dir>'"],
+    ['sample --overwrite', '--overwrite goes with --out'],
+    ['sample extra', "too many arguments for 'sample'. Expected 0 arguments but got 1."],
+    ['inspect a b', "too many arguments for 'inspect'. Expected 1 argument but got 2."],
+  ];
+  for (const [line, message] of wrong) {
+    it(`${line}: wrong usage, in one line`, async () => {
+      const { status, stderr } = await runHere(line);
+      assert.equal(stderr, `node-diffusers: ${message}; see --help\n`);
+      assert.equal(status, 2);
+    });
+  }
+});

@@ -1,0 +1,121 @@
+import { join } from 'node:path';
+import { checkOptions, showValue } from '../arguments';
+import { ArgumentError, CheckpointError, OpError, throwIfAborted } from '../errors';
+import { writeFileAtomic } from '../files/atomic-write';
+import type { DType } from '../native/addon-types';
+import { Tensor } from '../tensor';
+import type { TorchScriptModel } from './torchscript-model';
+import type { UNetConfigSource } from './unet-config-source';
+import { checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
+import type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from './unet-like';
+
+/** The file of a UNet's folder that {@link TorchScriptUNet.savePretrained} writes and `loadUNet` reads. */
+export const UNET_ARCHIVE = 'unet.pt';
+
+/** The tensor in what a UNet's forward gives: itself, the first of a tuple, or diffusers' `sample`. */
+function sampleOf(output: unknown): Tensor {
+  const found: unknown = Array.isArray(output)
+    ? output[0]
+    : typeof output === 'object' && output !== null && 'sample' in output
+      ? output.sample
+      : output;
+  if (found instanceof Tensor) return found;
+  throw new OpError("the archive's forward must give a Tensor, a tuple that starts with one or a record with 'sample'");
+}
+
+/** A TorchScript module that is called as diffusers calls a UNet. */
+export class TorchScriptUNet implements UNetLike {
+  readonly config: UNetLikeConfig;
+  private readonly takesClassLabels: boolean;
+  private readonly needsClassLabels: boolean;
+
+  constructor(
+    private readonly model: TorchScriptModel,
+    private readonly source: UNetConfigSource,
+  ) {
+    this.config = source.config;
+    const { inputs } = model;
+    const [sample, timestep, classLabels, ...rest] = inputs;
+    const isTensor = (type: string | undefined): boolean => type === 'Tensor' || type === 'Optional[Tensor]';
+    if (
+      !isTensor(sample?.type) ||
+      !isTensor(timestep?.type) ||
+      (classLabels !== undefined && !isTensor(classLabels.type) && !classLabels.hasDefault) ||
+      rest.some((input) => !input.hasDefault)
+    ) {
+      const has = inputs.map(({ name, type }) => `${name}: ${type}`).join(', ');
+      throw new CheckpointError(
+        `${model.file} is no UNet: its forward takes (${has}), ` +
+          'not (sample: Tensor, timestep: Tensor[, class_labels: Tensor])',
+      );
+    }
+    this.takesClassLabels = isTensor(classLabels?.type);
+    this.needsClassLabels = classLabels?.type === 'Tensor' && !classLabels.hasDefault;
+  }
+
+  get dtype(): DType {
+    return this.model.dtype ?? 'float32';
+  }
+
+  get device(): string {
+    return this.model.device;
+  }
+
+  async forward(sample: Tensor, timestep: UNetTimestep, options: UNetForwardOptions = {}): Promise<{ sample: Tensor }> {
+    checkOptions('forward', options, ['classLabels', 'signal']);
+    const { classLabels, signal } = options;
+    throwIfAborted(signal);
+    const place = { config: this.config, dtype: this.dtype, device: this.device };
+    checkSample(sample, place);
+    const batch = sample.shape[0]!;
+    this.checkClassLabels(classLabels);
+    const inputs: Tensor[] = [];
+    try {
+      inputs.push(sample.to({ dtype: place.dtype }), toTimestepTensor(timestep, batch, place));
+      if (classLabels !== undefined) inputs.push(toClassLabels(classLabels, batch, place));
+      const runner = signal === undefined ? this.model : this.model.withSignal(signal);
+      const output = runner.forward(...inputs);
+      return { sample: sampleOf(await output) };
+    } finally {
+      for (const input of inputs) input.dispose(); // ours; the call holds what it uses
+    }
+  }
+
+  private checkClassLabels(classLabels: unknown): void {
+    if (classLabels === undefined && this.needsClassLabels) {
+      throw new ArgumentError('classLabels is missing: the model is class-conditional');
+    }
+    if (classLabels !== undefined && !this.takesClassLabels) {
+      throw new ArgumentError(
+        `classLabels must not be given, got ${showValue(classLabels)}: the model takes no classes`,
+      );
+    }
+  }
+
+  async to(options: { device?: string; dtype?: DType }): Promise<this> {
+    await this.model.to(options);
+    return this;
+  }
+
+  /** Writes `unet.pt`, with the config in it, and `config.json` into a folder. */
+  async savePretrained(folder: string): Promise<void> {
+    const extraFiles: Record<string, string> = { ...this.model.extraFiles, 'config.json': this.source.text };
+    const metadata = extraFiles['metadata.json'];
+    if (metadata !== undefined) extraFiles['metadata.json'] = withDType(metadata, this.dtype);
+    await this.model.save(join(folder, UNET_ARCHIVE), extraFiles);
+    await writeFileAtomic(join(folder, 'config.json'), this.source.text);
+  }
+
+  dispose(): void {
+    this.model.dispose();
+  }
+}
+
+/** The export's metadata with the dtype that the weights have now; as it is where it is not our export's. */
+function withDType(metadata: string, dtype: DType): string {
+  try {
+    return JSON.stringify({ ...(JSON.parse(metadata) as object), dtype }, null, 2);
+  } catch {
+    return metadata;
+  }
+}

@@ -1,0 +1,118 @@
+import { showValue } from '../arguments';
+import { ArgumentError, DeviceError, DTypeError, ShapeError, TimestepError } from '../errors';
+import type { DType } from '../native/addon-types';
+import { Tensor } from '../tensor';
+import type { UNetForwardOptions, UNetLikeConfig, UNetTimestep } from './unet-like';
+
+const FLOATING: ReadonlySet<DType> = new Set(['float32', 'float64', 'float16', 'bfloat16']);
+const INTEGRAL: ReadonlySet<DType> = new Set(['int64', 'int32', 'uint8']);
+
+/** Where and as what a model takes its inputs. */
+export interface UNetPlace {
+  readonly config: UNetLikeConfig;
+  readonly dtype: DType;
+  readonly device: string;
+}
+
+const showShape = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
+
+/** Height and width must be multiples of it: every block but the last halves them. 1 where no blocks are named. */
+function sizeUnit({ blockOutChannels }: UNetLikeConfig): number {
+  return blockOutChannels === undefined ? 1 : 2 ** (blockOutChannels.length - 1);
+}
+
+/** @throws ArgumentError, ShapeError, DTypeError or DeviceError unless it is [B, inChannels, H, W] on the device. */
+export function checkSample(sample: Tensor, { config, device }: UNetPlace): void {
+  if (!(sample instanceof Tensor)) throw new ArgumentError(`sample must be a Tensor, got ${showValue(sample)}`);
+  const { shape } = sample;
+  const [batch = 0, channels, height = 0, width = 0] = shape;
+  if (shape.length !== 4 || channels !== config.inChannels || batch < 1) {
+    throw new ShapeError(`sample must have shape [B, ${config.inChannels}, H, W], got ${showShape(shape)}`);
+  }
+  const unit = sizeUnit(config);
+  if (height < 1 || width < 1 || height % unit !== 0 || width % unit !== 0) {
+    throw new ShapeError(`sample's height and width must be multiples of ${unit}, got ${showShape(shape)}`);
+  }
+  if (!FLOATING.has(sample.dtype)) throw new DTypeError(`sample must be of a floating dtype, got ${sample.dtype}`);
+  checkDevice('sample', sample, device);
+}
+
+function checkDevice(name: string, tensor: Tensor, device: string): void {
+  if (tensor.device === device) return;
+  throw new DeviceError(`${name} is on ${tensor.device}, the model on ${device}; move one with to({ device })`);
+}
+
+/** [B] int64, or float32 where a timestep is fractional; one timestep counts for the whole batch. */
+export function toTimestepTensor(timestep: UNetTimestep, batch: number, { device }: UNetPlace): Tensor {
+  if (timestep instanceof Tensor) return fromTimestepTensor(timestep, batch, device);
+  const list = typeof timestep === 'number' ? [timestep] : checkList(timestep);
+  const wrong = list.find((t) => typeof t !== 'number' || !Number.isFinite(t));
+  if (wrong !== undefined) throw new TimestepError(`timestep must be a finite number, got ${showValue(wrong)}`);
+  if (list.length !== 1 && list.length !== batch) {
+    throw new ArgumentError(`timestep must be one number or ${batch} (one a sample), got ${list.length}`);
+  }
+  const spread = list.length === batch ? list : new Array<number>(batch).fill(list[0]!);
+  return list.every(Number.isSafeInteger)
+    ? Tensor.from(BigInt64Array.from(spread, BigInt), [batch], { device })
+    : Tensor.from(Float32Array.from(spread), [batch], { device });
+}
+
+function checkList(timestep: unknown): number[] {
+  const isList = Array.isArray(timestep) || (ArrayBuffer.isView(timestep) && !(timestep instanceof DataView));
+  const list = isList ? Array.from(timestep as unknown as ArrayLike<number | bigint>) : [];
+  if (list.length === 0) {
+    throw new ArgumentError(`timestep must be a number, an array of numbers or a Tensor, got ${showValue(timestep)}`);
+  }
+  return list.map((t) => (typeof t === 'bigint' ? Number(t) : t));
+}
+
+function fromTimestepTensor(timestep: Tensor, batch: number, device: string): Tensor {
+  const { shape, dtype, numel } = timestep;
+  if (shape.length > 1 || (numel !== 1 && numel !== batch)) {
+    throw new ShapeError(`timestep must have shape [], [1] or [${batch}], got ${showShape(shape)}`);
+  }
+  if (!FLOATING.has(dtype) && !INTEGRAL.has(dtype)) throw new DTypeError(`timestep must be of numbers, got ${dtype}`);
+  const cast = timestep.to({ dtype: FLOATING.has(dtype) ? 'float32' : 'int64', device });
+  const spread = cast.reshape([numel]).expand([batch]);
+  cast.dispose();
+  return spread;
+}
+
+/** [B] int64 classes, or the embeddings themselves (a floating tensor) where the model takes those. */
+export function toClassLabels(
+  classLabels: NonNullable<UNetForwardOptions['classLabels']>,
+  batch: number,
+  { config, dtype, device }: UNetPlace,
+): Tensor {
+  const given =
+    classLabels instanceof Tensor
+      ? classLabels
+      : Tensor.from(BigInt64Array.from(checkLabels(classLabels)), [classLabels.length]);
+  try {
+    if (given.shape[0] !== batch)
+      throw new ShapeError(`classLabels must be ${batch}, one a sample, got shape ${showShape(given.shape)}`);
+    if (FLOATING.has(given.dtype) && config.classEmbedType === 'identity') return given.to({ dtype, device });
+    if (!INTEGRAL.has(given.dtype) || given.shape.length !== 1) {
+      throw new DTypeError(
+        `classLabels must be ${batch} integers, got ${given.dtype} of shape ${showShape(given.shape)}`,
+      );
+    }
+    checkRange(given, config);
+    return given.to({ dtype: 'int64', device });
+  } finally {
+    if (given !== classLabels) given.dispose();
+  }
+}
+
+function checkLabels(labels: unknown): bigint[] {
+  if (Array.isArray(labels) && labels.length > 0 && labels.every(Number.isSafeInteger))
+    return (labels as number[]).map(BigInt);
+  throw new ArgumentError(`classLabels must be an array of integers or a Tensor, got ${showValue(labels)}`);
+}
+
+/** Before the embedding looks a class up: beyond its table, a CUDA device would be lost to the whole process. */
+function checkRange(labels: Tensor, { numClassEmbeds, classEmbedType }: UNetLikeConfig): void {
+  if (numClassEmbeds === undefined || numClassEmbeds === null || (classEmbedType ?? null) !== null) return;
+  const wrong = Array.from(labels.toTypedArray(), Number).find((label) => label < 0 || label >= numClassEmbeds);
+  if (wrong !== undefined) throw new ArgumentError(`classLabels must be in 0 … ${numClassEmbeds - 1}, got ${wrong}`);
+}
