@@ -51,7 +51,9 @@ void TorchScriptHandle::define(Napi::Env env, Napi::Object exports) {
        InstanceMethod<&TorchScriptHandle::counts>("counts"),
        InstanceMethod<&TorchScriptHandle::extra_files>("extraFiles"),
        InstanceMethod<&TorchScriptHandle::forward>("forward"), InstanceMethod<&TorchScriptHandle::to>("to"),
-       InstanceMethod<&TorchScriptHandle::save>("save"), InstanceMethod<&TorchScriptHandle::dispose>("dispose")});
+       InstanceMethod<&TorchScriptHandle::save>("save"),
+       InstanceMethod<&TorchScriptHandle::save_weights>("saveWeights"),
+       InstanceMethod<&TorchScriptHandle::dispose>("dispose")});
   addon_data(env).torchscript_constructor = Napi::Persistent(constructor);
   exports.Set("loadTorchScript", Napi::Function::New(env, load, "loadTorchScript"));
 }
@@ -186,6 +188,16 @@ Napi::Value TorchScriptHandle::save(const Napi::CallbackInfo& info) {
     }
     return run_async(
         info.Env(), [archive = live(), file, extra] { archive->save(file, extra); },
+        [](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+/// saveWeights(file: string): Promise<void>
+Napi::Value TorchScriptHandle::save_weights(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::string file = info[0].As<Napi::String>();
+    return run_async(
+        info.Env(), [archive = live(), file] { archive->save_weights(file); },
         [](Napi::Env env) { return env.Undefined(); });
   });
 }

@@ -25,6 +25,7 @@ class TorchScriptHandle final : public Napi::ObjectWrap<TorchScriptHandle> {
   Napi::Value forward(const Napi::CallbackInfo& info);
   Napi::Value to(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);
+  Napi::Value save_weights(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
   void release(Napi::Env env);
   void tell_v8(Napi::Env env, int64_t bytes);

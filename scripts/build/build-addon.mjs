@@ -31,9 +31,9 @@ const require = createRequire(import.meta.url);
  */
 
 /**
- * Compiles the addon into build/Release/node_diffusers.node. What has not changed is not compiled again: the build folder
- * is configured anew only when libtorch, the generator, the compiler or this folder's place changed, and the build tool
- * sees to the rest.
+ * Compiles the addon into build/Release/node_diffusers.node. What has not changed is not compiled again: the build
+ * folder is configured anew only when libtorch, the generator, the compiler or this folder's place changed, and the
+ * build tool sees to the rest.
  *
  * @param {BuildRequest} request
  * @returns {Promise<{ file: string, built: boolean, seconds: number }>}
@@ -74,7 +74,7 @@ function requireWritable() {
   } catch {
     throw new SetupError(
       `the addon is built inside the package, and ${packageRoot} is not writable for you.\n` +
-        'Run setup as the user that owns the folder (a global install: the user or sudo that installed it), or install the ' +
+        'Run setup as the user that owns the folder (for a global install, whoever installed it), or install the ' +
         'package in a project of your own.',
     );
   }

@@ -5,6 +5,7 @@ import { packageRoot } from './paths.mjs';
 
 /** What ESLint does not see: C++, Python, documents. Each rule gives the problems of one file. */
 
+/** Of the top folder; scripts/build and test/unit/build are sources. */
 const SKIPPED = new Set(['node_modules', 'build', 'dist', '.git', 'coverage']);
 const MAX_LINES = 300;
 
@@ -40,11 +41,11 @@ const RULES = [noNodeOutsideBinding, lengths, machinePaths];
  * @param {string} folder
  * @returns {string[]}
  */
-function filesIn(folder) {
+function filesIn(folder, root = folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    if (SKIPPED.has(entry.name)) return [];
+    if (folder === root && SKIPPED.has(entry.name)) return [];
     const full = path.join(folder, entry.name);
-    if (entry.isDirectory()) return filesIn(full);
+    if (entry.isDirectory()) return filesIn(full, root);
     return entry.isFile() ? [full] : [];
   });
 }

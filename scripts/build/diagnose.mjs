@@ -12,7 +12,7 @@ import { probeAddon } from './probe-addon.mjs';
 /**
  * @typedef {'ok' | 'warning' | 'missing'} Status
  * @typedef {{ name: string, status: Status, detail: string, hint?: string }} Finding
- * @typedef {{ cores: number, cgroupLimit: number | null, ompNumThreads: string | null, intraOp: number | null }} Threads
+ * @typedef {{ cores: number, cgroupLimit: number?, ompNumThreads: string?, intraOp: number? }} Threads
  */
 
 /**

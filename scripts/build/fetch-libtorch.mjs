@@ -82,8 +82,9 @@ function requireSpace(cache, variant) {
   const needed = variant === 'cpu' ? NEEDED_BYTES.cpu : NEEDED_BYTES.cuda;
   if (bavail * bsize >= needed) return;
   throw new SetupError(
-    `${cache} has ${megabytes(bavail * bsize)} left, libtorch (${variant}) needs ${megabytes(needed)} while it is unpacked; ` +
-      'free some space or name another folder in NODE_DIFFUSERS_CACHE.',
+    `${cache} has ${megabytes(bavail * bsize)} left, ` +
+      `libtorch (${variant}) needs ${megabytes(needed)} while it is unpacked; ` +
+      `free some space or name another folder in NODE_DIFFUSERS_CACHE.`,
   );
 }
 
@@ -152,8 +153,8 @@ async function fill(partial, downloads, request) {
     if (!(error instanceof UnreachableError)) throw error;
     throw new SetupError(
       `libtorch ${version} (${variant}) can't be fetched.\n  ${zipFailure.message}\n  ${error.message}\n` +
-        'Check the network; behind a proxy set HTTPS_PROXY, for a mirror NODE_DIFFUSERS_MIRROR. Or point LIBTORCH at an ' +
-        `unpacked libtorch, or pip install torch==${version}, which is found by itself.`,
+        'Check the network; behind a proxy set HTTPS_PROXY, for a mirror NODE_DIFFUSERS_MIRROR. ' +
+        `Or point LIBTORCH at an unpacked libtorch, or pip install torch==${version}, which is found by itself.`,
       { cause: error },
     );
   }
@@ -185,8 +186,8 @@ async function unpackArchive(url, partial, downloads, { env, progress }) {
       // Pieces of two connections may not fit together; one whole download decides.
       if (attempt === 1 && (resumed || leftOver)) continue;
       throw new ArchiveError(
-        `${url}: ${error.message}\nWhat was downloaded is deleted. Run it again; if it stays like this, the server or a ` +
-          'proxy between sends something else (see NODE_DIFFUSERS_MIRROR).',
+        `${url}: ${error.message}\nWhat was downloaded is deleted. Run it again; if it stays like this, the server ` +
+          'or a proxy between sends something else (see NODE_DIFFUSERS_MIRROR).',
         { cause: error },
       );
     }

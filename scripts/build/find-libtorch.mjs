@@ -121,7 +121,8 @@ function fromLibtorchVariables(env) {
   throw new SetupError(
     `LIBTORCH is ${root}, but there is no libtorch in it: it must hold lib/libtorch_cpu.so, ` +
       'include/torch/script.h and a build-version or version.py.\n' +
-      'Point LIBTORCH (and LIBTORCH_INCLUDE, LIBTORCH_LIB where they lie elsewhere) at an unpacked libtorch or a torch package, or unset it to have one found or fetched.',
+      'Point LIBTORCH (and LIBTORCH_INCLUDE, LIBTORCH_LIB where they lie elsewhere) at an unpacked ' +
+      'libtorch or a torch package, or unset it to have one found or fetched.',
   );
 }
 

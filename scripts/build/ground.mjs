@@ -175,7 +175,8 @@ function firstLine(command, args, env) {
  */
 export function checkCMake({ env, platform }) {
   const name = 'CMake';
-  const hint = `CMake ${MINIMUM_CMAKE} or newer is needed. ${install(platform, 'cmake', 'brew install cmake')}; or pip install cmake`;
+  const from = install(platform, 'cmake', 'brew install cmake');
+  const hint = `CMake ${MINIMUM_CMAKE} or newer is needed. ${from}; or pip install cmake`;
   const line = firstLine('cmake', ['--version'], env);
   if (line === undefined) return { name, ok: false, detail: 'not found', hint };
   const version = /(\d+\.\d+(\.\d+)?)/.exec(line)?.[1] ?? '0';

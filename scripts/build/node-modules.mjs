@@ -53,7 +53,7 @@ function npmFailure(output) {
     .join('\n');
   const offline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ECONNRESET|network/i.test(output);
   const hint = offline
-    ? "The npm registry can't be reached: check the network; behind a proxy set HTTPS_PROXY, for a mirror npm_config_registry."
+    ? "The npm registry can't be reached: check the network (HTTPS_PROXY, npm_config_registry for a mirror)."
     : 'npm ci failed; what npm says is above.';
   return new SetupError(`${lines || output.trim().split('\n').slice(-8).join('\n')}\n${hint}`);
 }

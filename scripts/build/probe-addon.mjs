@@ -20,7 +20,8 @@ addon.init({ makeError: (code, message) => Object.assign(new Error(message), { c
 let maps = '';
 try { maps = require('node:fs').readFileSync('/proc/self/maps', 'utf8'); } catch {}
 const openmp = new Set(maps.match(/\\/\\S*lib(?:gomp|iomp5|omp)[-.\\w]*\\.so\\S*/g));
-process.stdout.write('\\n' + JSON.stringify({ runtime: addon.runtime(), threads: addon.threads(), openmp: [...openmp] }) + '\\n');
+const probe = { runtime: addon.runtime(), threads: addon.threads(), openmp: [...openmp] };
+process.stdout.write('\\n' + JSON.stringify(probe) + '\\n');
 `;
 
 /**

@@ -3,7 +3,7 @@
 /**
  * @typedef {object} Progress
  * @property {(text: string) => void} step a line that stays
- * @property {(text: string) => void} update what is going on: redrawn in place on a terminal, at most one line every ten seconds in a pipe
+ * @property {(text: string) => void} update what is going on: redrawn on a terminal, a line every ten seconds in a pipe
  * @property {() => void} done ends the line that is being redrawn
  */
 

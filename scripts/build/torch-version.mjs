@@ -28,8 +28,8 @@ export function requireSupported(version, where) {
   if (isSupported(version)) return;
   throw new SetupError(
     `${where} is torch ${version}, which node-diffusers does not support: it needs torch ${SUPPORTED_RANGE}.\n` +
-      `Install a supported one (pip install torch==${DEFAULT_VERSION}), or point LIBTORCH at one, or unset the variable ` +
-      'that names this one to have it found or fetched.',
+      `Install a supported one (pip install torch==${DEFAULT_VERSION}), or point LIBTORCH at one, or unset ` +
+      'the variable that names this one to have it found or fetched.',
   );
 }
 

@@ -19,6 +19,11 @@ import { megabytes } from './progress.mjs';
 
 /** What of the torch wheel a C++ program needs; torch.libs is where auditwheel puts libraries on arm64. */
 const TORCH_PARTS = /^(torch\/(include|lib|share)\/|torch\/version\.py$|torch\.libs\/)/;
+/** @type {{ linux: string, [platform: string]: string }} */
+const PIP_FROM = {
+  linux: 'Debian, Ubuntu: sudo apt-get install python3-pip; Fedora: sudo dnf install python3-pip',
+  darwin: 'brew install python',
+};
 const INDEX = 'https://download.pytorch.org/whl';
 
 /**
@@ -77,7 +82,7 @@ export async function unpackTorchWheel(folder, downloads, request, check) {
 async function requirePip({ env, version, platform }) {
   const python = pythonCommand(env);
   const hint =
-    `Install ${platform === 'darwin' ? 'Python 3 (brew install python)' : 'Python 3 with pip (Debian, Ubuntu: sudo apt-get install python3-pip; Fedora: sudo dnf install python3-pip)'}, ` +
+    `Install Python 3 with pip (${PIP_FROM[platform] ?? PIP_FROM.linux}), ` +
     `or unpack libtorch ${version} yourself and point LIBTORCH at it.`;
   if (python === undefined) {
     throw new UnreachableError(`the torch wheel needs Python 3 and pip, and there is no python3 on the PATH.\n${hint}`);
@@ -134,13 +139,20 @@ async function downloadTorch(python, downloads, request) {
       rmSync(wheel);
       continue;
     }
-    failures.push(
-      `${attempt.join(' ')}: ${/^ERROR: (.*)/m.exec(output)?.[1] ?? output.trim().split('\n').pop() ?? `status ${status}`}`,
-    );
+    failures.push(`${attempt.join(' ')}: ${pipComplaint(output)}`);
   }
   throw new UnreachableError(
     `pip can't download torch ${request.version} (${request.variant}):\n  ${failures.join('\n  ')}`,
   );
+}
+
+/**
+ * pip's own error in one line, or its last one.
+ *
+ * @param {string} output
+ */
+function pipComplaint(output) {
+  return /^ERROR: (.*)/m.exec(output)?.[1] ?? output.trim().split('\n').pop() ?? '';
 }
 
 /**
@@ -231,8 +243,6 @@ async function downloadCudaLibraries(python, downloads, metadata, request) {
   const { status, output } = await runCommand(python, args, { env: request.env, onLine: pipLine(request) });
   request.progress.done();
   if (status !== 0) {
-    throw new UnreachableError(
-      `pip can't download the CUDA libraries: ${/^ERROR: (.*)/m.exec(output)?.[1] ?? output.trim().split('\n').pop()}`,
-    );
+    throw new UnreachableError(`pip can't download the CUDA libraries: ${pipComplaint(output)}`);
   }
 }

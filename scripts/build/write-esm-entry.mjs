@@ -18,7 +18,8 @@ export function writeEsmEntry(dist) {
     .filter((name) => name !== 'default')
     .sort();
   if (names.length === 0) throw new SetupError(`${dist}/index.js exports nothing`);
-  const text = `import entry from './index.js';\n\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = entry;\n`;
+  const list = names.map((name) => `  ${name},\n`).join('');
+  const text = `import entry from './index.js';\n\nexport const {\n${list}} = entry;\n`;
   writeFileSync(path.join(dist, 'index.mjs'), text);
   writeFileSync(path.join(dist, 'index.d.mts'), "export * from './index.js';\n");
 }

@@ -6,12 +6,12 @@ import { ArgumentError, CheckpointError, NotFoundError } from '../errors';
 import { componentFolder } from '../hub';
 import type { DType } from '../native/addon-types';
 import { TorchScriptModel } from './torchscript-model';
-import { TorchScriptUNet, UNET_ARCHIVE } from './torchscript-unet';
+import { DIFFUSERS_WEIGHTS, TorchScriptUNet, UNET_ARCHIVE } from './torchscript-unet';
 import { readArchiveConfig, readConfig, type UNetConfigSource } from './unet-config-source';
 import type { UNetLike } from './unet-like';
 
 /** What diffusers calls a UNet's weights. */
-const DIFFUSERS_WEIGHTS = ['diffusion_pytorch_model.safetensors', 'diffusion_pytorch_model.bin'];
+const OTHER_WEIGHTS = [DIFFUSERS_WEIGHTS, 'diffusion_pytorch_model.bin'];
 
 /** Options of {@link loadUNet}. */
 export interface LoadUNetOptions {
@@ -64,7 +64,7 @@ async function configOf(model: TorchScriptModel, folder: string): Promise<UNetCo
 }
 
 async function missingArchive(root: string, folder: string): Promise<Error> {
-  for (const name of DIFFUSERS_WEIGHTS) {
+  for (const name of OTHER_WEIGHTS) {
     if ((await kindOf(join(folder, name))) !== 'file') continue;
     return new CheckpointError(
       `${folder} holds ${name} but no ${UNET_ARCHIVE}, which runs here; write it with this package's script: ` +

@@ -165,14 +165,28 @@ export class TorchScriptModel {
    * @returns a promise that rejects with ERR_ARGUMENT if the file can't be written.
    */
   async save(file: string, extraFiles: Readonly<Record<string, string>> = this.extraFiles): Promise<void> {
-    if (typeof file !== 'string') throw new ArgumentError(`save: file must be a path, got ${showValue(file)}`);
+    await (await this.writable('save', file)).save(file, { ...extraFiles });
+  }
+
+  /**
+   * Writes the parameters by name as safetensors, whole or not at all; missing folders are made. Those of a UNet that
+   * `scripts/export_torchscript.py` exported have diffusers' names.
+   *
+   * @returns a promise that rejects with ERR_ARGUMENT if the file can't be written.
+   */
+  async saveWeights(file: string): Promise<void> {
+    await (await this.writable('saveWeights', file)).saveWeights(file);
+  }
+
+  private async writable(name: string, file: unknown): Promise<TorchScriptHandle> {
+    if (typeof file !== 'string') throw new ArgumentError(`${name}: file must be a path, got ${showValue(file)}`);
     const handle = this[HANDLE];
     if (!handle.disposed) {
       await mkdir(dirname(file), { recursive: true }).catch((cause: unknown) => {
         throw new ArgumentError(`can't write ${file}: its folder can't be made`, { cause });
       });
     }
-    await handle.save(file, { ...extraFiles });
+    return handle;
   }
 
   /** Frees the weights; calls under way finish. Idempotent. */

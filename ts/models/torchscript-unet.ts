@@ -12,6 +12,9 @@ import type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from 
 /** The file of a UNet's folder that {@link TorchScriptUNet.savePretrained} writes and `loadUNet` reads. */
 export const UNET_ARCHIVE = 'unet.pt';
 
+/** Where diffusers keeps a UNet's weights. */
+export const DIFFUSERS_WEIGHTS = 'diffusion_pytorch_model.safetensors';
+
 /** The tensor in what a UNet's forward gives: itself, the first of a tuple, or diffusers' `sample`. */
 function sampleOf(output: unknown): Tensor {
   const found: unknown = Array.isArray(output)
@@ -97,11 +100,17 @@ export class TorchScriptUNet implements UNetLike {
     return this;
   }
 
-  /** Writes `unet.pt`, with the config in it, and `config.json` into a folder. */
+  /**
+   * Writes into a folder `unet.pt`, with the config in it, `config.json` and, for a UNet that
+   * `scripts/export_torchscript.py` exported, the weights as safetensors: what Python's UNet2DModel loads.
+   */
   async savePretrained(folder: string): Promise<void> {
     const extraFiles: Record<string, string> = { ...this.model.extraFiles, 'config.json': this.source.text };
-    const metadata = extraFiles['metadata.json'];
-    if (metadata !== undefined) extraFiles['metadata.json'] = withDType(metadata, this.dtype);
+    const exported = exportMetadata(extraFiles['metadata.json']);
+    if (exported !== undefined) {
+      await this.model.saveWeights(join(folder, DIFFUSERS_WEIGHTS));
+      extraFiles['metadata.json'] = JSON.stringify({ ...exported, dtype: this.dtype }, null, 2);
+    }
     await this.model.save(join(folder, UNET_ARCHIVE), extraFiles);
     await writeFileAtomic(join(folder, 'config.json'), this.source.text);
   }
@@ -111,11 +120,13 @@ export class TorchScriptUNet implements UNetLike {
   }
 }
 
-/** The export's metadata with the dtype that the weights have now; as it is where it is not our export's. */
-function withDType(metadata: string, dtype: DType): string {
+/** What the exporter stated about an archive; undefined where it is not the exporter's. */
+function exportMetadata(text: string | undefined): object | undefined {
   try {
-    return JSON.stringify({ ...(JSON.parse(metadata) as object), dtype }, null, 2);
+    const metadata: unknown = JSON.parse(text ?? 'null');
+    if (typeof metadata !== 'object' || metadata === null) return undefined;
+    return 'format' in metadata && metadata.format === 'node-diffusers-unet' ? metadata : undefined;
   } catch {
-    return metadata;
+    return undefined;
   }
 }

@@ -89,6 +89,7 @@ export interface TorchScriptHandle {
   forward(inputs: NativeValue[]): { result: Promise<NativeValue>; cancel(): void };
   to(device: string | undefined, dtype: DType | undefined): Promise<void>;
   save(file: string, extraFiles: Record<string, string>): Promise<void>;
+  saveWeights(file: string): Promise<void>;
   dispose(): void;
 }
 

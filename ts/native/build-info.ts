@@ -47,7 +47,7 @@ function minorOf(version: string): string {
   return version.split('.').slice(0, 2).join('.');
 }
 
-/** The version a libtorch folder (build-version) or a torch package (version.py) states; undefined if neither is there. */
+/** The version that a libtorch's build-version or a torch package's version.py states. */
 function torchVersionIn(root: string): string | undefined {
   const patterns: [file: string, pattern: RegExp][] = [
     ['build-version', /^(\d+\.\d+\.\d+)/],

@@ -7,11 +7,11 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <new>
-#include <random>
 
+#include "core/checkpoint/atomic_file.h"
 #include "core/checkpoint/baked_constants.h"
+#include "core/checkpoint/safetensors_writer.h"
 #include "core/checkpoint/zip_directory.h"
 #include "core/device.h"
 #include "core/errors.h"
@@ -239,18 +239,17 @@ void TorchScriptArchive::to(std::optional<at::Device> device, std::optional<at::
 
 void TorchScriptArchive::save(const std::string& path, const ExtraFiles& extra_files) const {
   c10::InferenceMode normal(false);
-  const auto temporary = path + "." + std::to_string(std::random_device{}()) + ".tmp";
-  std::error_code error;
-  try {
+  write_atomically(path, [&](const std::string& temporary) {
     translating(ErrorCode::argument, path + " can't be written: ", true, [&] {
       state().module.save(temporary, {extra_files.begin(), extra_files.end()});
     });
-    std::filesystem::rename(temporary, path, error);
-    if (error) fail(ErrorCode::argument, path, " can't be written: ", error.message());
-  } catch (...) {
-    std::filesystem::remove(temporary, error);
-    throw;
-  }
+  });
+}
+
+void TorchScriptArchive::save_weights(const std::string& path) const {
+  NamedTensors tensors;
+  for (const auto& parameter : state().module.named_parameters()) tensors.emplace_back(parameter.name, parameter.value);
+  write_safetensors(path, tensors);
 }
 
 }  // namespace nd

@@ -49,6 +49,9 @@ class TorchScriptArchive {
   /// Writes the module as it is now, whole or not at all, with these extra files. Throws ERR_ARGUMENT.
   void save(const std::string& path, const ExtraFiles& extra_files) const;
 
+  /// Writes the parameters by name as safetensors, whole or not at all. Throws ERR_ARGUMENT, ERR_DTYPE.
+  void save_weights(const std::string& path) const;
+
  private:
   struct State {
     torch::jit::Module module;

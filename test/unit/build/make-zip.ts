@@ -73,7 +73,7 @@ export function torchWheel(version: string, cuda = 'None', tamper?: string): Buf
   return wheel(`torch-${version}`, files, ['nvidia-fake-runtime==13.0; platform_system == "Linux"'], tamper);
 }
 
-/** A wheel of `files` with METADATA and RECORD; `tamper` names a file whose content is changed after RECORD was written. */
+/** A wheel of `files` with METADATA and RECORD; `tamper` names a file that is changed after RECORD was written. */
 export function wheel(name: string, files: ZipEntry[], requires: string[], tamper?: string): Buffer {
   const info = `${name}.dist-info`;
   const metadata = ['Metadata-Version: 2.4', `Name: ${name}`, ...requires.map((line) => `Requires-Dist: ${line}`), ''];

@@ -29,15 +29,16 @@ describe('build/progress, sources and wheels', () => {
     scratch.write('native/core/a.cpp', '#include <napi.h>\n');
     scratch.write('native/binding/b.cpp', '#include <napi.h>\n');
     scratch.write('native/kernels/c.cpp', '\n'.repeat(301));
-    scratch.write(
-      'README.md',
-      ['see', 'home', 'ann', 'x.txt or https://example.org/home/ann'].join('/').replace('see/', 'see /'),
-    );
-    scratch.write('node_modules/x/d.md', '/home/ann/x');
+    // Put together here, or this very file would be found.
+    const somebodys = ['', 'home', 'ann', 'x'].join('/');
+    scratch.write('README.md', `see ${somebodys}.txt or https://example.org${somebodys}`);
+    scratch.write('scripts/build/a.mjs', `'${somebodys}'`);
+    scratch.write('node_modules/x/d.md', somebodys);
     assert.deepEqual(
       checkSources(scratch.folder).sort(),
       [
-        "README.md: carries a machine's path: /home/ann/x.txt".replace('/home', '/' + 'home'),
+        `README.md: carries a machine's path: ${somebodys}.txt`,
+        `scripts/build/a.mjs: carries a machine's path: ${somebodys}`,
         'native/core/a.cpp: includes a Node header; only native/binding may',
         'native/kernels/c.cpp: has 301 lines, more than 300',
       ].sort(),
@@ -62,7 +63,8 @@ describe('build/progress, sources and wheels', () => {
     );
     const metadata =
       'Requires-Dist: sympy\nRequires-Dist: nvidia-cudnn-cu13==9.1; platform_system == "Linux"\n' +
-      'Requires-Dist: cuda-toolkit[cublas]==13.0.2; platform_system == "Linux"\nRequires-Dist: nvidia-x; extra == "opt"\n';
+      'Requires-Dist: cuda-toolkit[cublas]==13.0.2; platform_system == "Linux"\n' +
+      'Requires-Dist: nvidia-x; extra == "opt"\n';
     assert.deepEqual(cudaRequirements(metadata), [
       'nvidia-cudnn-cu13==9.1; platform_system == "Linux"',
       'cuda-toolkit[cublas]==13.0.2; platform_system == "Linux"',

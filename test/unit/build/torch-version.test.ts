@@ -12,7 +12,7 @@ describe('build/torch-version', () => {
   it('reads version.py as text', () => {
     const { parseVersionPy } = module;
     const cpu =
-      "from typing import Optional\n__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n";
+      "from typing import *\n__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n";
     assert.deepEqual(parseVersionPy(cpu), { version: '2.13.0', variant: 'cpu' });
     assert.deepEqual(parseVersionPy("__version__ = '2.14.1'\ncuda: Optional[str] = '13.0'\n"), {
       version: '2.14.1',

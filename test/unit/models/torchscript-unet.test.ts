@@ -132,7 +132,7 @@ describe('models/torchscript-unet', () => {
     try {
       const unet = await loadUNet(archive('tiny-unet'), { dtype: 'float64' });
       await unet.savePretrained(join(folder, 'unet'));
-      assert.deepEqual((await readdir(join(folder, 'unet'))).sort(), ['config.json', 'unet.pt']);
+      assert.deepEqual((await readdir(join(folder, 'unet'))).sort(), ['config.json', 'diffusion_pytorch_model.safetensors', 'unet.pt']);
       const onDisk = JSON.parse(await readFile(join(folder, 'unet/config.json'), 'utf8')) as Record<string, unknown>;
       assert.deepEqual([onDisk['_class_name'], onDisk['num_class_embeds']], ['UNet2DModel', 3]);
       const again = await loadUNet(folder, { dtype: 'float32' });

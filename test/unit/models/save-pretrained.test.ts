@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TorchScriptModel } from '../../../ts/index';
+import { loadUNet } from '../../../ts/models';
+import { archive, MODEL, rejects } from './fixtures';
+
+const WEIGHTS = 'diffusion_pytorch_model.safetensors';
+
+/** A safetensors file's tensors by name: dtype, shape and bytes. */
+async function tensorsOf(file: string): Promise<Map<string, string>> {
+  const bytes = await readFile(file);
+  const length = Number(bytes.readBigUInt64LE(0));
+  assert.equal(length % 8, 0);
+  type Entry = { dtype: string; shape: number[]; data_offsets: [number, number] };
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<string, Entry>;
+  delete header['__metadata__'];
+  return new Map(
+    Object.entries(header).map(([name, { dtype, shape, data_offsets: [start, end] }]) => [
+      name,
+      `${dtype} [${shape.join()}] ${bytes.subarray(8 + length + start, 8 + length + end).toString('base64')}`,
+    ]),
+  );
+}
+
+describe('savePretrained of a UNet', () => {
+  let folder: string;
+  beforeEach(async () => (folder = await mkdtemp(join(tmpdir(), 'node-diffusers-'))));
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it("writes diffusers' weights to the bit, the config and the archive", async () => {
+    const unet = await loadUNet(MODEL);
+    await unet.savePretrained(folder);
+    assert.deepEqual((await readdir(folder)).sort(), ['config.json', WEIGHTS, 'unet.pt']);
+    assert.deepEqual(await tensorsOf(join(folder, WEIGHTS)), await tensorsOf(join(MODEL, 'unet', WEIGHTS)));
+    const config = async (path: string) => JSON.parse(await readFile(join(path, 'config.json'), 'utf8')) as object;
+    assert.deepEqual(await config(folder), await config(join(MODEL, 'unet')));
+  });
+
+  it('writes weights as they are now, and loads again', async () => {
+    const unet = await (await loadUNet(MODEL)).to({ dtype: 'bfloat16' });
+    await unet.savePretrained(folder);
+    const tensors = await tensorsOf(join(folder, WEIGHTS));
+    assert.ok([...tensors.values()].every((tensor) => tensor.startsWith('BF16 ')));
+    assert.equal((await loadUNet(folder)).dtype, 'bfloat16');
+  });
+
+  it('writes no diffusers weights for an archive that the exporter did not make', async () => {
+    const model = await TorchScriptModel.load(archive('lookup'));
+    await model.saveWeights(join(folder, 'weights', 'lookup.safetensors'));
+    assert.equal((await tensorsOf(join(folder, 'weights', 'lookup.safetensors'))).size, 1);
+    await rejects(() => model.saveWeights(folder), 'ERR_ARGUMENT', /can't be written/);
+    assert.deepEqual(await readdir(folder), ['weights']);
+  });
+});
