@@ -26,7 +26,10 @@ Executor::Executor(Napi::Env env, size_t threads) : env_(env) {
   // Cleanup hooks run last in, first out: this one joins before the thread-safe function's own closes it.
   napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Executor*>(self)->stop(); }, this);
   stop_before_exit(env, this);
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  for (size_t i = 0; i < threads; ++i) {
+    auto& worker = workers_.emplace_back();
+    worker.thread = std::thread([this, &worker] { run(worker); });
+  }
 }
 
 Executor::~Executor() { stop(); }
@@ -36,9 +39,13 @@ void Executor::submit(std::unique_ptr<Task> task) {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
     queue_.push_back(std::move(task));
+    if (!idle_.empty()) {
+      idle_.back()->called = true;
+      idle_.back()->wake.notify_one();
+      idle_.pop_back();
+    }
   }
   if (pending_++ == 0) napi_ref_threadsafe_function(env_, to_js_);
-  wake_.notify_one();
 }
 
 void Executor::stop() {
@@ -47,9 +54,9 @@ void Executor::stop() {
     if (stopping_) return;
     stopping_ = true;
     queue_.clear();
+    for (auto& worker : workers_) worker.wake.notify_one();
   }
-  wake_.notify_all();
-  for (auto& thread : threads_) thread.join();
+  for (auto& worker : workers_) worker.thread.join();
 }
 
 void Executor::deliver(napi_env env, napi_value, void* context, void* data) {
@@ -60,13 +67,17 @@ void Executor::deliver(napi_env env, napi_value, void* context, void* data) {
   task->settle(Napi::Env(env));
 }
 
-void Executor::run() {
+void Executor::run(Worker& worker) {
   at::set_num_threads(available_threads());  // OpenMP keeps the number per thread
   while (true) {
     std::unique_ptr<Task> task;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      while (queue_.empty() && !stopping_) {
+        idle_.push_back(&worker);
+        worker.wake.wait(lock, [&] { return stopping_ || worker.called; });
+        worker.called = false;
+      }
       if (stopping_) return;
       task = std::move(queue_.front());
       queue_.pop_front();

@@ -34,17 +34,25 @@ class Executor {
   void stop();
 
  private:
+  struct Worker {
+    std::thread thread;
+    std::condition_variable wake;
+    bool called = false;
+  };
+
   static void deliver(napi_env env, napi_value, void* context, void* data);
-  void run();
+  void run(Worker& worker);
 
   napi_threadsafe_function to_js_ = nullptr;
   size_t pending_ = 0;  // touched on the JS thread only
   napi_env env_;
   std::mutex mutex_;
-  std::condition_variable wake_;
   std::deque<std::unique_ptr<Task>> queue_;
   bool stopping_ = false;
-  std::vector<std::thread> threads_;
+  std::deque<Worker> workers_;
+  // The one that worked last is called first: every thread that enters libtorch's operators gets OpenMP threads of its
+  // own, and where they outnumber the cores OpenMP stops spinning between operators, which takes twice the time.
+  std::vector<Worker*> idle_;
 };
 
 }  // namespace nd::binding

@@ -9,6 +9,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -123,6 +124,21 @@ function hasNativeTests() {
 }
 
 /**
+ * A package's folder under a name inside build/. npm may have put it beside this package or inside it; ccache knows a
+ * file again from another folder only if the paths in its command line are the same ones below this package.
+ *
+ * @param {string} name
+ * @returns {string}
+ */
+function linkHeaders(name) {
+  const link = path.join(buildFolder, 'headers', name);
+  rmSync(link, { force: true });
+  mkdirSync(path.dirname(link), { recursive: true });
+  symlinkSync(path.dirname(require.resolve(`${name}/package.json`)), link, 'dir');
+  return link;
+}
+
+/**
  * @param {BuildRequest} request
  * @returns {Promise<string[]>}
  */
@@ -140,7 +156,8 @@ async function configureCommand({ libtorch }) {
       LIBTORCH_LIB: libtorch.lib,
       LIBTORCH_VERSION: libtorch.version,
       LIBTORCH_VARIANT: libtorch.variant,
-      NODE_ADDON_API: path.dirname(require.resolve('node-addon-api/package.json')),
+      NODE_ADDON_API: linkHeaders('node-addon-api'),
+      CMAKE_JS_INC: path.join(linkHeaders('node-api-headers'), 'include'),
       NODE_DIFFUSERS_TESTS: hasNativeTests() ? 'ON' : 'OFF',
       ...(answers('ccache', ['--version']) ? { CMAKE_CXX_COMPILER_LAUNCHER: 'ccache' } : {}),
     },

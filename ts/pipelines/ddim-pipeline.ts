@@ -1,10 +1,9 @@
-import { checkOptions, showValue } from '../arguments';
 import { ArgumentError } from '../errors';
 import type { UNetLike } from '../models';
-import { DDIMScheduler, DDPMScheduler } from '../schedulers';
-import { readEta } from '../schedulers/step-arguments';
+import { DDIMScheduler, type DDPMScheduler } from '../schedulers';
+import { readBoolean, readEta } from '../schedulers/step-arguments';
 import { loadPipelineParts, type PipelineOptions } from './load';
-import { UNetPipeline } from './pipeline';
+import { checkParts, checkScheduler, UNetPipeline, type StepOptions } from './pipeline';
 import type { ImagesOf, OutputType, RunOptions } from './run-options';
 
 /** Options of {@link DDIMPipeline.run}. */
@@ -15,10 +14,18 @@ export interface DDIMRunOptions<O extends OutputType = OutputType> extends RunOp
   useClippedModelOutput?: boolean;
 }
 
-function asDDIM(scheduler: DDIMScheduler | DDPMScheduler): DDIMScheduler {
-  if (scheduler instanceof DDIMScheduler) return scheduler;
-  if (scheduler instanceof DDPMScheduler) return DDIMScheduler.fromConfig(scheduler.config);
-  throw new ArgumentError(`scheduler must be a DDIMScheduler or a DDPMScheduler, got ${showValue(scheduler)}`);
+function asDDIM(given: DDIMScheduler | DDPMScheduler): DDIMScheduler {
+  const scheduler = checkScheduler(given);
+  return scheduler instanceof DDIMScheduler ? scheduler : DDIMScheduler.fromConfig(scheduler.config);
+}
+
+/** DDIM's own options of a step, checked; η copied, so that the caller's list may change. @throws ArgumentError */
+function ddimStep({ eta, useClippedModelOutput }: DDIMRunOptions, batchSize: number): StepOptions {
+  const etas = eta === undefined ? Float64Array.of(0) : readEta(eta);
+  if (etas.length !== 1 && etas.length !== batchSize) {
+    throw new ArgumentError(`eta must be one number or one per image (${batchSize}), got ${etas.length}`);
+  }
+  return { eta: etas, useClippedModelOutput: readBoolean(useClippedModelOutput, 'useClippedModelOutput', false) };
 }
 
 /**
@@ -31,10 +38,11 @@ function asDDIM(scheduler: DDIMScheduler | DDPMScheduler): DDIMScheduler {
  * await images[0].save('sample.png');
  */
 export class DDIMPipeline extends UNetPipeline<DDIMScheduler> {
+  protected override readonly className = 'DDIMPipeline';
   private ddim: DDIMScheduler;
 
   constructor(parts: { unet: UNetLike; scheduler: DDIMScheduler | DDPMScheduler }) {
-    checkOptions('DDIMPipeline', parts, ['unet', 'scheduler']);
+    checkParts('DDIMPipeline', parts);
     super(parts.unet);
     this.ddim = asDDIM(parts.scheduler);
   }
@@ -58,15 +66,7 @@ export class DDIMPipeline extends UNetPipeline<DDIMScheduler> {
 
   /** Draws images in 50 steps, unless told otherwise. Rejects before any work for a wrong option. */
   async run<O extends OutputType = 'image'>(options: DDIMRunOptions<O> = {}): Promise<{ images: ImagesOf<O> }> {
-    const { eta, useClippedModelOutput } = options;
-    if (eta !== undefined) readEta(eta);
-    if (useClippedModelOutput !== undefined && typeof useClippedModelOutput !== 'boolean') {
-      throw new ArgumentError(`useClippedModelOutput must be a boolean, got ${showValue(useClippedModelOutput)}`);
-    }
-    return this.sample(options, 50, ['eta', 'useClippedModelOutput'], {
-      ...(eta === undefined ? {} : { eta }),
-      ...(useClippedModelOutput === undefined ? {} : { useClippedModelOutput }),
-    });
+    return this.sample(options, 50, ['eta', 'useClippedModelOutput'], (batchSize) => ddimStep(options, batchSize));
   }
 
   protected override newScheduler(): DDIMScheduler {

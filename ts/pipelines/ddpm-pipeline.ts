@@ -1,9 +1,7 @@
-import { checkOptions, showValue } from '../arguments';
-import { ArgumentError } from '../errors';
 import type { UNetLike } from '../models';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import { loadPipelineParts, type PipelineOptions } from './load';
-import { UNetPipeline } from './pipeline';
+import { checkParts, checkScheduler, UNetPipeline } from './pipeline';
 import type { ImagesOf, OutputType, RunOptions } from './run-options';
 
 /** Options of {@link DDPMPipeline.run}. */
@@ -18,16 +16,21 @@ export type DDPMRunOptions<O extends OutputType = OutputType> = RunOptions<O>;
  * const { images } = await pipe.run({ numInferenceSteps: 100, generator: new Generator({ seed: 0 }) });
  */
 export class DDPMPipeline extends UNetPipeline<DDPMScheduler | DDIMScheduler> {
-  override scheduler: DDPMScheduler | DDIMScheduler;
+  protected override readonly className = 'DDPMPipeline';
+  private given: DDPMScheduler | DDIMScheduler;
 
   constructor(parts: { unet: UNetLike; scheduler: DDPMScheduler | DDIMScheduler }) {
-    checkOptions('DDPMPipeline', parts, ['unet', 'scheduler']);
+    checkParts('DDPMPipeline', parts);
     super(parts.unet);
-    const { scheduler } = parts;
-    if (!(scheduler instanceof DDPMScheduler) && !(scheduler instanceof DDIMScheduler)) {
-      throw new ArgumentError(`scheduler must be a DDPMScheduler or a DDIMScheduler, got ${showValue(scheduler)}`);
-    }
-    this.scheduler = scheduler;
+    this.given = checkScheduler(parts.scheduler);
+  }
+
+  /** The scheduler, DDPM's or DDIM's; DDIM's steps have η = 0 here. */
+  override get scheduler(): DDPMScheduler | DDIMScheduler {
+    return this.given;
+  }
+  override set scheduler(scheduler: DDPMScheduler | DDIMScheduler) {
+    this.given = checkScheduler(scheduler);
   }
 
   /**
@@ -41,7 +44,7 @@ export class DDPMPipeline extends UNetPipeline<DDPMScheduler | DDIMScheduler> {
 
   /** Draws images in 1000 steps, unless told otherwise. Rejects before any work for a wrong option. */
   async run<O extends OutputType = 'image'>(options: DDPMRunOptions<O> = {}): Promise<{ images: ImagesOf<O> }> {
-    return this.sample(options, 1000, [], {});
+    return this.sample(options, 1000, [], () => ({}));
   }
 
   protected override newScheduler(): DDPMScheduler | DDIMScheduler {

@@ -2,8 +2,8 @@ import { showValue } from '../arguments';
 import { ArgumentError, ShapeError, throwIfAborted } from '../errors';
 import type { UNetLike } from '../models';
 import type { DDIMScheduler, DDPMScheduler } from '../schedulers';
-import type { JumpOptions } from '../schedulers/scheduler';
 import { randn, Tensor } from '../tensor';
+import type { StepOptions } from './pipeline';
 import type { RunOptions } from './run-options';
 
 /** Everything a run needs, checked. */
@@ -12,7 +12,7 @@ export interface DenoiseJob {
   /** A scheduler of this run's own, with its timesteps set. */
   scheduler: DDPMScheduler | DDIMScheduler;
   shape: readonly number[];
-  step: Pick<JumpOptions, 'eta' | 'useClippedModelOutput'>;
+  step: StepOptions;
   options: RunOptions;
 }
 
@@ -29,11 +29,18 @@ function initialSamples({ unet, shape, options }: DenoiseJob): Tensor {
   return converted;
 }
 
-/** What a callback gives back to go on from. @throws ArgumentError, ShapeError */
+/** A handle of ours on what a callback gives back to go on from. @throws ArgumentError, ShapeError */
 function checkLatents(latents: unknown, like: Tensor): Tensor {
   if (!(latents instanceof Tensor)) throw new ArgumentError(`callbackOnStepEnd must return latents as a Tensor, got ${showValue(latents)}`);
   if (latents.shape.join() === like.shape.join()) return latents.to({ dtype: like.dtype, device: like.device });
   throw new ShapeError(`callbackOnStepEnd must return latents of shape [${like.shape.join(', ')}], got [${latents.shape.join(', ')}]`);
+}
+
+/** What a model gave: UNetLike may be anyone's object. @throws ArgumentError */
+function readSample(output: { sample: Tensor }): Tensor {
+  const sample: unknown = (output as Partial<typeof output> | null | undefined)?.sample;
+  if (sample instanceof Tensor) return sample;
+  throw new ArgumentError(`unet.forward must give { sample } with a Tensor, got ${showValue(sample ?? output)}`);
 }
 
 /**
@@ -42,7 +49,9 @@ function checkLatents(latents: unknown, like: Tensor): Tensor {
  */
 export async function denoise(job: DenoiseJob): Promise<Tensor> {
   const { unet, scheduler, options } = job;
-  const { generator, classLabels, signal, callbackOnStepEnd, onProgress } = options;
+  const { classLabels, signal, callbackOnStepEnd, onProgress } = options;
+  // Lists are copied: the caller's may change while the run is under way.
+  const generator = Array.isArray(options.generator) ? [...options.generator] : options.generator;
   const stepOptions = {
     ...job.step,
     ...(generator === undefined ? {} : { generator }),
@@ -52,24 +61,29 @@ export async function denoise(job: DenoiseJob): Promise<Tensor> {
   const { timesteps } = scheduler;
   throwIfAborted(signal);
   let x = initialSamples(job);
-  let ours = true; // whether x may be disposed: not once a callback has seen it
+  const goOnFrom = (next: Tensor): void => {
+    x.dispose();
+    x = next;
+  };
   try {
     for (const [step, timestep] of timesteps.entries()) {
       throwIfAborted(signal);
-      const { sample: out } = await unet.forward(x, timestep, forwardOptions);
-      const { prevSample, predOriginalSample } = await scheduler.stepAsync(out, timestep, x, stepOptions);
-      out.dispose();
-      if (ours) x.dispose();
-      x = prevSample;
-      ours = callbackOnStepEnd === undefined;
-      const change = await callbackOnStepEnd?.({ step, timestep, latents: x, predOriginalSample });
-      if (change?.latents !== undefined) x = checkLatents(change.latents, x);
+      const out = readSample(await unet.forward(x, timestep, forwardOptions));
+      const { prevSample, predOriginalSample } = await scheduler
+        .stepAsync(out, timestep, x, stepOptions)
+        .finally(() => out.dispose());
+      goOnFrom(prevSample);
+      if (callbackOnStepEnd !== undefined) {
+        // A handle of its own, so that the callback may keep the tensor or dispose it.
+        const change = await callbackOnStepEnd({ step, timestep, latents: x.to({}), predOriginalSample });
+        if (change?.latents !== undefined) goOnFrom(checkLatents(change.latents, x));
+      }
       onProgress?.({ step: step + 1, totalSteps: timesteps.length, timestep });
     }
     throwIfAborted(signal);
-    return ours ? x : x.clone();
+    return x;
   } catch (error) {
-    if (ours) x.dispose();
+    x.dispose();
     throw error;
   }
 }

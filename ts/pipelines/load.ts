@@ -7,7 +7,7 @@ import { loadUNet, type UNetLike } from '../models';
 import type { DType } from '../native/addon-types';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import { readSchedulerConfig } from '../schedulers/scheduler';
-import { MODEL_INDEX_FILE } from './pipeline';
+import { checkScheduler, checkUNet, MODEL_INDEX_FILE, PIPELINE_CLASSES, type PipelineClass } from './pipeline';
 
 /** Options of a pipeline's `fromPretrained`. A part that is given is not read. */
 export interface PipelineOptions extends Omit<HubOptions, 'allowPatterns'> {
@@ -22,10 +22,6 @@ export interface PipelineOptions extends Omit<HubOptions, 'allowPatterns'> {
 const OPTION_KEYS = [
   'dtype', 'device', 'unet', 'scheduler', 'subfolder', 'revision', 'cacheDir', 'localFilesOnly', 'token', 'onProgress', 'signal',
 ] as const; // prettier-ignore
-
-/** The pipeline classes that exist here, as `model_index.json` names them. */
-export const PIPELINE_CLASSES = ['DDPMPipeline', 'DDIMPipeline'] as const;
-export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
 
 export interface PipelineParts {
   /** The class that `model_index.json` names; DDPMPipeline for a folder without one. */
@@ -66,6 +62,8 @@ async function readScheduler(folder: string): Promise<DDPMScheduler | DDIMSchedu
 export async function loadPipeline(folderOrRepo: string, options: PipelineOptions = {}): Promise<PipelineParts> {
   checkOptions('fromPretrained', options, OPTION_KEYS);
   const { dtype, device, unet, scheduler, ...hub } = options;
+  if (unet !== undefined) checkUNet(unet);
+  if (scheduler !== undefined) checkScheduler(scheduler);
   const folder = await resolveModelFolder(folderOrRepo, hub);
   const pipelineClass = await readPipelineClass(folder);
   return {

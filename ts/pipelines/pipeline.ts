@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
-import { checkFolder } from '../arguments';
+import { checkFolder, checkOptions, showValue } from '../arguments';
 import { writeJsonFile } from '../config/json-file';
 import { DIFFUSERS_VERSION } from '../config/scheduler-config';
+import { ArgumentError } from '../errors';
+import { writeError } from '../files/atomic-write';
 import type { UNetLike } from '../models';
 import type { DType } from '../native/addon-types';
-import type { DDIMScheduler, DDPMScheduler } from '../schedulers';
+import { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import type { JumpOptions } from '../schedulers/scheduler';
 import { denoise } from './denoise';
 import { checkRunOptions, type ImagesOf, type OutputType, type RunOptions } from './run-options';
@@ -13,6 +15,32 @@ import { toOutput } from './to-output';
 
 /** The file that names a pipeline's class and components in diffusers' folder format. */
 export const MODEL_INDEX_FILE = 'model_index.json';
+
+/** The pipeline classes that exist here, as `model_index.json` names them. */
+export const PIPELINE_CLASSES = ['DDPMPipeline', 'DDIMPipeline'] as const;
+export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
+
+/** What the pipeline class adds to every step. */
+export type StepOptions = Pick<JumpOptions, 'eta' | 'useClippedModelOutput'>;
+
+/** @throws ArgumentError for what a constructor can't be given; the scheduler is the class's own to check. */
+export function checkParts(className: string, parts: { unet: UNetLike; scheduler: unknown }): void {
+  checkOptions(className, parts ?? null, ['unet', 'scheduler']);
+  checkUNet(parts.unet);
+}
+
+/** @throws ArgumentError unless it has what a run needs of a model. */
+export function checkUNet(unet: unknown): void {
+  const given = (typeof unet === 'object' && unet !== null ? unet : {}) as Partial<UNetLike>;
+  if (typeof given.forward === 'function' && typeof given.config === 'object' && given.config !== null) return;
+  throw new ArgumentError(`unet must be a model with config and forward, got ${showValue(unet)}`);
+}
+
+/** @throws ArgumentError unless it is one that pipelines sample with. */
+export function checkScheduler(scheduler: DDPMScheduler | DDIMScheduler): DDPMScheduler | DDIMScheduler {
+  if (scheduler instanceof DDPMScheduler || scheduler instanceof DDIMScheduler) return scheduler;
+  throw new ArgumentError(`scheduler must be a DDPMScheduler or a DDIMScheduler, got ${showValue(scheduler)}`);
+}
 
 /** What DDPMPipeline and DDIMPipeline share: a UNet, a scheduler, and a run of one through the other. */
 export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
@@ -25,6 +53,9 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
     this.unet = unet;
   }
 
+  /** The class's name in `model_index.json`; not the constructor's, which a bundler may change. */
+  protected abstract readonly className: PipelineClass;
+
   /** The scheduler of one run. */
   protected abstract newScheduler(): S;
 
@@ -32,10 +63,11 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
     options: RunOptions<O>,
     defaultSteps: number,
     moreKeys: readonly string[],
-    step: Pick<JumpOptions, 'eta' | 'useClippedModelOutput'>,
+    stepOf: (batchSize: number) => StepOptions,
   ): Promise<{ images: ImagesOf<O> }> {
     const { unet } = this;
     const shape = checkRunOptions(options, unet, moreKeys);
+    const step = stepOf(shape[0]!);
     const scheduler = this.newScheduler();
     const { timesteps, numInferenceSteps = defaultSteps, outputType = 'image' as O } = options;
     scheduler.setTimesteps(timesteps === undefined ? { numInferenceSteps } : { timesteps });
@@ -55,13 +87,15 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
    */
   async savePretrained(folder: string): Promise<void> {
     checkFolder(folder);
-    await mkdir(folder, { recursive: true });
+    await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+      throw writeError(folder, cause);
+    });
     await this.unet.savePretrained(join(folder, 'unet'));
     await this.scheduler.savePretrained(join(folder, 'scheduler'));
     await writeJsonFile(join(folder, MODEL_INDEX_FILE), {
-      _class_name: this.constructor.name,
+      _class_name: this.className,
       _diffusers_version: DIFFUSERS_VERSION,
-      scheduler: ['diffusers', this.scheduler.constructor.name],
+      scheduler: ['diffusers', this.scheduler instanceof DDIMScheduler ? 'DDIMScheduler' : 'DDPMScheduler'],
       unet: ['diffusers', 'UNet2DModel'],
     });
   }

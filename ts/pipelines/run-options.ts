@@ -1,8 +1,10 @@
 import { checkOptions, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
-import { ArgumentError, ConfigError, ShapeError } from '../errors';
+import { ArgumentError, ConfigError, DTypeError, ShapeError } from '../errors';
 import type { DiffusionImage } from '../image';
 import type { UNetLike } from '../models';
+import { toClassLabels } from '../models/unet-inputs';
+import type { DType } from '../native/addon-types';
 import type { Generator } from '../tensor';
 import { Tensor } from '../tensor';
 import { generatorHandles } from '../tensor/create';
@@ -73,13 +75,15 @@ const RUN_KEYS = [
 
 export const OUTPUT_TYPES: readonly OutputType[] = ['image', 'tensor', 'uint8'];
 
+const FLOATING: readonly DType[] = ['float32', 'float64', 'float16', 'bfloat16'];
+
 /** The largest batch: a bound on what a typing error may allocate, far above what any device holds. */
 const MAX_BATCH_SIZE = 65_536;
 
 /** Checks a run's options and returns the shape of its samples, `[B, C, H, W]`. Throws before any work. */
 export function checkRunOptions(options: RunOptions, unet: UNetLike, moreKeys: readonly string[]): number[] {
   checkOptions('run', options, [...RUN_KEYS, ...moreKeys]);
-  const { batchSize, latents, outputType = 'image', numInferenceSteps, timesteps, generator } = options;
+  const { batchSize, latents, outputType = 'image', numInferenceSteps, timesteps, generator, classLabels } = options;
   if (!OUTPUT_TYPES.includes(outputType)) {
     throw new ArgumentError(`outputType must be one of ${OUTPUT_TYPES.join(', ')}, got ${showValue(outputType)}`);
   }
@@ -102,6 +106,7 @@ export function checkRunOptions(options: RunOptions, unet: UNetLike, moreKeys: r
   if (Array.isArray(generator) && generator.length > 1 && generator.length !== shape[0]) {
     throw new ArgumentError(`generator must be one Generator or one per image (${shape[0]}), got ${generator.length}`);
   }
+  if (classLabels !== undefined) toClassLabels(classLabels, shape[0]!, unet).dispose();
   return shape;
 }
 
@@ -113,8 +118,9 @@ function sampleShape(unet: UNetLike, batchSize: number | undefined, latents: Ten
     return [batchSize ?? 1, inChannels, ...size];
   }
   if (!(latents instanceof Tensor)) throw new ArgumentError(`latents must be a Tensor, got ${showValue(latents)}`);
-  const { shape } = latents;
-  if (shape.length !== 4 || shape[1] !== inChannels || (batchSize !== undefined && shape[0] !== batchSize)) {
+  const { shape, dtype } = latents;
+  if (!FLOATING.includes(dtype)) throw new DTypeError(`latents must be of a floating dtype, got ${dtype}`);
+  if (shape.length !== 4 || shape[0] === 0 || shape[1] !== inChannels || (batchSize !== undefined && shape[0] !== batchSize)) {
     throw new ShapeError(`latents must be [${batchSize ?? 'B'}, ${inChannels}, H, W], got [${shape.join(', ')}]`);
   }
   return [...shape];

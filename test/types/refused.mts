@@ -1,0 +1,89 @@
+// What must not compile: each line below a @ts-expect-error is an error, or the compiler complains about the comment.
+import {
+  DDIMPipeline,
+  DDIMScheduler,
+  DDPMScheduler,
+  DDIMInverseScheduler,
+  Generator,
+  Tensor,
+  TorchScriptModel,
+  randn,
+  zeros,
+} from 'node-diffusers';
+
+declare const x: Tensor;
+declare const pipe: DDIMPipeline;
+
+// --- tensors
+// @ts-expect-error a dtype that does not exist
+zeros([1], { dtype: 'float' });
+// @ts-expect-error PyTorch's spelling of a dtype
+x.to({ dtype: 'torch.float32' });
+// @ts-expect-error an unknown option
+randn([1], { seed: 0 });
+// @ts-expect-error undefined for an option, under exactOptionalPropertyTypes
+randn([1], { dtype: undefined });
+// @ts-expect-error a shape is an array
+zeros(3);
+// @ts-expect-error an unknown memory format
+x.to({ memoryFormat: 'channels_last' });
+// @ts-expect-error shape is read-only
+x.shape = [1];
+// @ts-expect-error so are its entries
+x.shape[0] = 1;
+// @ts-expect-error text is no operand
+x.add('1');
+// @ts-expect-error a seed is a number or a bigint
+new Generator({ seed: '0' });
+// @ts-expect-error Tensor is made by Tensor.from
+Tensor.from('data');
+
+// --- schedulers
+// @ts-expect-error an unknown beta schedule
+new DDPMScheduler({ betaSchedule: 'cosine' });
+// @ts-expect-error diffusers' spelling is for files and fromConfig
+new DDPMScheduler({ beta_schedule: 'linear' });
+// @ts-expect-error an unknown prediction type
+new DDIMScheduler({ predictionType: 'eps' });
+// @ts-expect-error DDPM has no quadratic spacing
+new DDPMScheduler({ timestepSpacing: 'quadratic' });
+// @ts-expect-error DDIMInverse has leading and trailing only
+new DDIMInverseScheduler({ timestepSpacing: 'linspace' });
+// @ts-expect-error DDIM has no variance type
+new DDIMScheduler({ varianceType: 'fixed_small' });
+// @ts-expect-error a number is wanted
+new DDIMScheduler({ numTrainTimesteps: '1000' });
+// @ts-expect-error the config is read-only
+new DDIMScheduler().config.betaStart = 1;
+// @ts-expect-error neither
+new DDIMScheduler().setTimesteps({});
+// @ts-expect-error DDPM's step has no eta
+new DDPMScheduler().step(x, 1, x, { eta: 0 });
+// @ts-expect-error eta is a number
+new DDIMScheduler().step(x, 1, x, { eta: 'ddim' });
+// @ts-expect-error an unknown option
+new DDIMScheduler().step(x, 1, x, { generater: new Generator() });
+// @ts-expect-error the inverse takes sourceTimestep only
+new DDIMInverseScheduler().step(x, 1, x, { prevTimestep: 0 });
+// @ts-expect-error returnPredOriginalSample: false leaves it out
+new DDIMScheduler().step(x, 1, x, { returnPredOriginalSample: false }).predOriginalSample;
+
+// --- pipelines and models
+// @ts-expect-error an unknown output type
+void pipe.run({ outputType: 'pil' });
+// @ts-expect-error an unknown option
+void pipe.run({ num_inference_steps: 10 });
+// @ts-expect-error a signal, not a controller
+void pipe.run({ signal: new AbortController() });
+// @ts-expect-error a tensor has no save
+void pipe.run({ outputType: 'tensor' }).then(({ images }) => images.save('a.png'));
+// @ts-expect-error an image is no tensor
+void pipe.run().then(({ images }) => images[0]?.reshape([1]));
+// @ts-expect-error an unknown image format
+void pipe.run().then(({ images }) => images[0]?.toBuffer('gif'));
+// @ts-expect-error an unknown dtype
+void DDIMPipeline.fromPretrained('folder', { dtype: 'half' });
+// @ts-expect-error an unknown option
+void TorchScriptModel.load('file.pt', { map_location: 'cpu' });
+// @ts-expect-error a pipeline needs both parts
+new DDIMPipeline({ scheduler: new DDIMScheduler() });
