@@ -9,7 +9,7 @@
         {
           "action_name": "cmake",
           "inputs": ["CMakeLists.txt"],
-          "outputs": ["<(PRODUCT_DIR)/cmake-build"],
+          "outputs": ["<(PRODUCT_DIR)/node_diffusers.node"],
           "action": ["node", "scripts/build/setup.mjs", "--no-fetch"],
           "message": "Building the addon with CMake"
         }

@@ -3,13 +3,13 @@ import { execFileSync } from 'node:child_process';
 import {
   accessSync,
   constants,
+  cpSync,
   existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
   rmSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -91,9 +91,8 @@ function completeBuildInfo() {
 
 /** An addon of another libtorch must not survive a configure whose build then fails. */
 function forgetConfiguration() {
-  for (const name of ['CMakeCache.txt', 'CMakeFiles', 'Release']) {
-    rmSync(path.join(buildFolder, name), { recursive: true, force: true });
-  }
+  const cmake = ['CMakeCache.txt', 'CMakeFiles'].map((name) => path.join(buildFolder, name));
+  for (const old of [...cmake, addonFile, buildInfoFile]) rmSync(old, { recursive: true, force: true });
 }
 
 /**
@@ -124,18 +123,21 @@ function hasNativeTests() {
 }
 
 /**
- * A package's folder under a name inside build/. npm may have put it beside this package or inside it; ccache knows a
- * file again from another folder only if the paths in its command line are the same ones below this package.
+ * Copies a package's headers into build/headers. npm may have put the package beside this one or inside it, and ccache
+ * knows a file again from another folder only if the paths below this package are the same.
  *
  * @param {string} name
- * @returns {string}
+ * @param {string} [folder] of the package
+ * @returns {string} the copy's folder
  */
-function linkHeaders(name) {
-  const link = path.join(buildFolder, 'headers', name);
-  rmSync(link, { force: true });
-  mkdirSync(path.dirname(link), { recursive: true });
-  symlinkSync(path.dirname(require.resolve(`${name}/package.json`)), link, 'dir');
-  return link;
+function copyHeaders(name, folder = '.') {
+  const from = path.join(path.dirname(require.resolve(`${name}/package.json`)), folder);
+  const to = path.join(buildFolder, 'headers', name);
+  // The time is the source's, so that the build tool sees a change when there is one, and only then.
+  for (const file of readdirSync(from).filter((entry) => entry.endsWith('.h'))) {
+    cpSync(path.join(from, file), path.join(to, file), { preserveTimestamps: true });
+  }
+  return to;
 }
 
 /**
@@ -156,8 +158,8 @@ async function configureCommand({ libtorch }) {
       LIBTORCH_LIB: libtorch.lib,
       LIBTORCH_VERSION: libtorch.version,
       LIBTORCH_VARIANT: libtorch.variant,
-      NODE_ADDON_API: linkHeaders('node-addon-api'),
-      CMAKE_JS_INC: path.join(linkHeaders('node-api-headers'), 'include'),
+      NODE_ADDON_API: copyHeaders('node-addon-api'),
+      CMAKE_JS_INC: copyHeaders('node-api-headers', 'include'),
       NODE_DIFFUSERS_TESTS: hasNativeTests() ? 'ON' : 'OFF',
       ...(answers('ccache', ['--version']) ? { CMAKE_CXX_COMPILER_LAUNCHER: 'ccache' } : {}),
     },

@@ -1,39 +1,54 @@
 // @ts-check
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { packageRoot } from './paths.mjs';
 import { runCommand } from './run-command.mjs';
 import { SetupError } from './setup-error.mjs';
 
-const MODULES = path.join(packageRoot, 'node_modules');
-const STAMP = path.join(MODULES, '.node-diffusers-lock');
-const LOCK_FILES = ['package.json', 'package-lock.json'];
+/**
+ * @typedef {object} LockFile
+ * @property {Record<string, { version?: string, optional?: boolean, devOptional?: boolean, link?: boolean }>} packages
+ */
 
-/** The dependencies of package.json and the lock file; a change of a script does not count. */
-function wantedStamp() {
-  const hash = createHash('sha256');
-  const [manifest = '{}', lock = ''] = LOCK_FILES.map((name) => readFileSync(path.join(packageRoot, name), 'utf8'));
-  const { dependencies, devDependencies } = JSON.parse(manifest);
-  return hash
-    .update(JSON.stringify([dependencies, devDependencies]))
-    .update(lock)
-    .digest('hex');
+/**
+ * @param {string} name
+ * @returns {LockFile | undefined}
+ */
+function readLock(name) {
+  try {
+    return JSON.parse(readFileSync(path.join(packageRoot, name), 'utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 /**
- * `npm ci` where node_modules is missing, was left half done or is of another lock file.
+ * Whether npm finished installing what the lock file wants. npm writes its own record of node_modules last, so a half
+ * done install has none. What is optional may be missing: other platforms' packages are.
+ *
+ * @param {LockFile | undefined} wanted package-lock.json
+ * @param {LockFile | undefined} installed node_modules/.package-lock.json
+ */
+export function isInstalled(wanted, installed) {
+  if (wanted === undefined || installed === undefined) return false;
+  return Object.entries(wanted.packages).every(([place, { version, optional, devOptional }]) => {
+    const there = installed.packages[place];
+    return place === '' || (there === undefined ? (optional ?? devOptional ?? false) : there.version === version);
+  });
+}
+
+/**
+ * `npm ci` where node_modules is missing, was left half done or does not hold what the lock file wants.
  *
  * @param {import('./progress.mjs').Progress} progress
  */
 export async function ensureNodeModules(progress) {
-  const wanted = wantedStamp();
-  if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wanted) return;
+  if (isInstalled(readLock('package-lock.json'), readLock('node_modules/.package-lock.json'))) return;
   progress.step('Installing the npm packages (npm ci)');
   const npm = process.env.npm_execpath;
   const [command, ...first] =
     npm && /\.c?js$/.test(npm) && /npm/.test(path.basename(npm)) ? [process.execPath, npm] : ['npm'];
-  const args = [...first, 'ci', '--no-audit', '--no-fund', '--include=dev'];
+  const args = [...first, 'ci', '--no-audit', '--no-fund', '--include=dev', '--loglevel=error'];
   let outcome;
   try {
     outcome = await runCommand(command ?? 'npm', args, { cwd: packageRoot });
@@ -41,14 +56,13 @@ export async function ensureNodeModules(progress) {
     throw new SetupError('npm was not found; it comes with Node.js: https://nodejs.org/en/download', { cause: error });
   }
   if (outcome.status !== 0) throw npmFailure(outcome.output);
-  writeFileSync(STAMP, wanted);
 }
 
 /** @param {string} output */
 function npmFailure(output) {
   const lines = output
     .split('\n')
-    .filter((line) => /npm (error|ERR!)/.test(line))
+    .filter((line) => /npm (error|ERR!)(?! +at )/.test(line))
     .slice(0, 8)
     .join('\n');
   const offline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ECONNRESET|network/i.test(output);

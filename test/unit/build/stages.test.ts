@@ -71,6 +71,24 @@ describe('build/progress, sources and wheels', () => {
     ]);
   });
 
+  it('installs packages only when npm did not finish, or the lock file wants others', async () => {
+    const { isInstalled } = await import('../../../scripts/build/node-modules.mjs');
+    const lock = (packages: Record<string, { version: string; optional?: boolean }>) => ({ packages });
+    const wanted = lock({
+      '': { version: '1.0.0' },
+      'node_modules/a': { version: '1.0.0' },
+      'node_modules/b': { version: '1.0.0', optional: true },
+    });
+    assert.equal(isInstalled(wanted, undefined), false);
+    assert.equal(isInstalled(wanted, lock({ 'node_modules/a': { version: '1.0.0' } })), true);
+    assert.equal(isInstalled(wanted, lock({ 'node_modules/b': { version: '1.0.0' } })), false);
+    assert.equal(isInstalled(wanted, lock({ 'node_modules/a': { version: '1.0.1' } })), false);
+    assert.equal(
+      isInstalled(wanted, lock({ 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '2.0.0' } })),
+      false,
+    );
+  });
+
   it('puts the cache where the environment says', async () => {
     const { cacheFolder } = await import('../../../scripts/build/paths.mjs');
     assert.equal(cacheFolder({ NODE_DIFFUSERS_CACHE: scratch.folder, XDG_CACHE_HOME: '/x' }), scratch.folder);

@@ -39,7 +39,7 @@ describe('pipelines: output', () => {
 
   it("'uint8' is NHWC, rounded half to even, and bounded", async () => {
     const halves = Array.from({ length: 255 }, (_, k) => [k, halfway(k)] as const).filter(([, x]) => x !== undefined);
-    assert.ok(halves.length > 200, `only ${halves.length} halves were found`);
+    assert.ok(halves.length > 150, `only ${halves.length} halves were found`);
     const x = Float32Array.from([...halves.map(([, x]) => x!), -9, 9, -1, 1, 0]);
     const { images } = await draws(Tensor.from(x, [1, 1, 1, x.length]))('uint8');
     assert.deepEqual([images.dtype, images.shape], ['uint8', [1, 1, x.length, 1]]);

@@ -1,0 +1,22 @@
+// Any model that torch.jit.save wrote, with a config of one's own, as a pipeline's UNet and by itself.
+// A TorchScript file is a program: load only files you trust.
+//   npx tsx scripts/examples/torchscript.ts [OUT_DIR] [STEPS]
+import { join } from 'node:path';
+// A program would import from 'node-diffusers'.
+import { DDIMPipeline, DDIMScheduler, Generator, randn, Tensor, TorchScriptModel } from '../../ts/index';
+
+const [out = 'out', steps = '20'] = process.argv.slice(2);
+
+async function main(): Promise<void> {
+  const model = await TorchScriptModel.load(join(__dirname, '../../models/fashion-mnist-ddpm/unet/unet.pt'));
+  for (const { name, type } of model.inputs) process.stdout.write(`takes ${name}: ${type}\n`);
+  const noise = await model.forward<Tensor>(randn([2, 1, 32, 32]), Tensor.from([999n, 10n]));
+  process.stdout.write(`gives ${noise.dtype} [${noise.shape.join(', ')}]\n`);
+
+  const unet = model.asUNet({ inChannels: 1, outChannels: 1, sampleSize: 32 });
+  const scheduler = new DDIMScheduler({ betaSchedule: 'linear', numTrainTimesteps: 1000, timestepSpacing: 'trailing' });
+  const pipe = new DDIMPipeline({ unet, scheduler });
+  const { images } = await pipe.run({ numInferenceSteps: Number(steps), generator: new Generator({ seed: 1 }) });
+  await images[0]?.save(join(out, 'torchscript.png'));
+}
+void main();
