@@ -18,9 +18,12 @@ Napi::Error make_error(Napi::Env env, ErrorCode code, const std::string& message
   return Napi::Error(env, factory.Call({Napi::String::New(env, code_name(code)), text}));
 }
 
-/// CPU out of memory is a plain c10::Error; only its text tells.
-bool is_out_of_memory(const std::string& message) {
-  return message.find("DefaultCPUAllocator") != std::string::npos || message.find("out of memory") != std::string::npos;
+/// The first line of what libtorch says, without the place in its sources: the rest is for its developers.
+std::string essence(std::string message) {
+  if (message.starts_with("[enforce fail at ")) message = message.substr(message.find("] ") + 2);
+  message = message.substr(0, message.find('\n'));
+  constexpr size_t kLongest = 500;
+  return message.size() <= kLongest ? message : message.substr(0, message.find(". ", 100)) + " …";
 }
 
 }  // namespace
@@ -33,10 +36,10 @@ Napi::Error translate(Napi::Env env, std::exception_ptr exception) {
   } catch (const Error& e) {
     return make_error(env, e.code(), e.what());
   } catch (const c10::OutOfMemoryError& e) {
-    return make_error(env, ErrorCode::out_of_memory, e.what_without_backtrace());
+    return make_error(env, ErrorCode::out_of_memory, essence(e.what_without_backtrace()));
   } catch (const c10::Error& e) {
     const std::string message = e.what_without_backtrace();
-    return make_error(env, is_out_of_memory(message) ? ErrorCode::out_of_memory : ErrorCode::op, message);
+    return make_error(env, is_out_of_memory(message) ? ErrorCode::out_of_memory : ErrorCode::op, essence(message));
   } catch (const std::bad_alloc&) {
     return make_error(env, ErrorCode::out_of_memory, "out of memory");
   } catch (const std::exception& e) {

@@ -51,18 +51,20 @@ at::MemoryFormat parse_memory_format(const std::string& name, const std::string&
   fail(ErrorCode::argument, argument, " must be 'contiguous_format', 'channels_last' or 'preserve_format', got '", name, "'");
 }
 
-/// dtype, layout and memory format are integers to the schema's plain type; their real type says what the string means.
-std::optional<c10::IValue> enum_to_ivalue(const Napi::Value& value, const c10::Type& real_type, const std::string& name) {
-  if (!value.IsString()) return std::nullopt;
+bool is_enum(const c10::Type& real_type) {
+  return real_type.kind() == c10::TypeKind::ScalarTypeType || real_type.kind() == c10::TypeKind::MemoryFormatType ||
+         real_type.kind() == c10::TypeKind::LayoutType;
+}
+
+/// dtype, layout and memory format are integers to the schema's plain type; only their real type says that the value is
+/// one of a few. A number that is none of them would send libtorch out of its tables.
+c10::IValue enum_to_ivalue(const Napi::Value& value, const c10::Type& real_type, const std::string& name) {
+  if (!value.IsString()) refuse(name, "a string such as 'float32', 'channels_last' or 'strided'", value);
   const std::string text = value.As<Napi::String>();
-  switch (real_type.kind()) {
-    case c10::TypeKind::ScalarTypeType: return c10::IValue(static_cast<int64_t>(parse_dtype(text)));
-    case c10::TypeKind::MemoryFormatType: return c10::IValue(static_cast<int64_t>(parse_memory_format(text, name)));
-    case c10::TypeKind::LayoutType:
-      if (text == "strided") return c10::IValue(static_cast<int64_t>(at::Layout::Strided));
-      fail(ErrorCode::argument, name, " must be 'strided', got '", text, "'");
-    default: return std::nullopt;
-  }
+  if (real_type.kind() == c10::TypeKind::ScalarTypeType) return static_cast<int64_t>(parse_dtype(text));
+  if (real_type.kind() == c10::TypeKind::MemoryFormatType) return static_cast<int64_t>(parse_memory_format(text, name));
+  if (text == "strided") return static_cast<int64_t>(at::Layout::Strided);
+  fail(ErrorCode::argument, name, " must be 'strided', got '", text, "'");
 }
 
 c10::IValue convert(const Napi::Value& value, const c10::TypePtr& type, const c10::Type& real_type,
@@ -141,7 +143,7 @@ bool is_list_like(const Napi::Value& value) { return value.IsArray() || value.Is
 
 c10::IValue convert(const Napi::Value& value, const c10::TypePtr& type, const c10::Type& real_type,
                     const std::string& name) {
-  if (auto converted = enum_to_ivalue(value, real_type, name)) return *converted;
+  if (is_enum(real_type)) return enum_to_ivalue(value, real_type, name);
   switch (type->kind()) {
     case c10::TypeKind::TensorType: return TensorHandle::unwrap(value, name.c_str());
     case c10::TypeKind::OptionalType: {

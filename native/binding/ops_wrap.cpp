@@ -64,7 +64,9 @@ Call resolve(const std::string& name, const Overloads& overloads, const std::vec
     try {
       return {op, to_stack(values, op.schema(), 0)};
     } catch (const Error& e) {
-      if (e.code() != ErrorCode::argument) throw;
+      // A string that is no dtype or device may be another overload's device or dtype.
+      if (e.code() != ErrorCode::argument && e.code() != ErrorCode::dtype && e.code() != ErrorCode::device) throw;
+      if (overloads.size() == 1 && e.code() != ErrorCode::argument) throw;
       if (overloads.size() == 1) fail(ErrorCode::argument, "ops.aten.", name, ": ", e.what());
       if (reasons.size() < 1500) {
         const auto& overload = op.schema().overload_name();

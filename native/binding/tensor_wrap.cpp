@@ -16,25 +16,32 @@ namespace {
 
 constexpr napi_type_tag kTag = {0x6e6f64652d646966, 0x74656e736f722e31};
 
-template <typename Array>
-Napi::Value copy_out(Napi::Env env, const at::Tensor& tensor) {
-  const auto bytes = static_cast<size_t>(tensor.nbytes());
-  auto buffer = Napi::ArrayBuffer::New(env, bytes);
-  if (bytes > 0) std::memcpy(buffer.Data(), tensor.const_data_ptr(), bytes);
-  return Array::New(env, tensor.numel(), buffer, 0);
+/// Through JavaScript's own constructor, whose RangeError can be caught; Node-API's ends the process without memory.
+Napi::Value copy_out(Napi::Env env, const char* array_class, const at::Tensor& tensor) {
+  Napi::Value made;
+  try {
+    made = env.Global().Get(array_class).As<Napi::Function>().New({Napi::Number::New(env, static_cast<double>(tensor.numel()))});
+  } catch (const Napi::Error&) {
+    fail(ErrorCode::out_of_memory, "no memory for a ", array_class, " of ", tensor.numel(), " entries");
+  }
+  const auto array = made.As<Napi::TypedArray>();
+  if (tensor.numel() > 0) {
+    std::memcpy(static_cast<char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), tensor.const_data_ptr(), tensor.nbytes());
+  }
+  return made;
 }
 
 Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor) {
   const auto dense = tensor.to(at::kCPU).contiguous();
   switch (dense.scalar_type()) {
-    case at::kFloat: return copy_out<Napi::Float32Array>(env, dense);
+    case at::kFloat: return copy_out(env, "Float32Array", dense);
     case at::kHalf:
-    case at::kBFloat16: return copy_out<Napi::Float32Array>(env, dense.to(at::kFloat));
-    case at::kDouble: return copy_out<Napi::Float64Array>(env, dense);
-    case at::kLong: return copy_out<Napi::BigInt64Array>(env, dense);
-    case at::kInt: return copy_out<Napi::Int32Array>(env, dense);
+    case at::kBFloat16: return copy_out(env, "Float32Array", dense.to(at::kFloat));
+    case at::kDouble: return copy_out(env, "Float64Array", dense);
+    case at::kLong: return copy_out(env, "BigInt64Array", dense);
+    case at::kInt: return copy_out(env, "Int32Array", dense);
     case at::kByte:
-    case at::kBool: return copy_out<Napi::Uint8Array>(env, dense);
+    case at::kBool: return copy_out(env, "Uint8Array", dense);
     default: fail(ErrorCode::dtype, "a tensor of dtype ", dtype_name(dense.scalar_type()), " has no typed array");
   }
 }
@@ -65,8 +72,9 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Te
   }
   tensor_ = *info[0].As<Napi::External<at::Tensor>>().Data();
   info.This().As<Napi::Object>().TypeTag(&kTag);
-  // A view may be larger than its storage (expand) or smaller (slice): what keeps memory alive is at most either.
-  told_v8_ = static_cast<int64_t>(std::min<size_t>(tensor_.nbytes(), tensor_.has_storage() ? tensor_.storage().nbytes() : 0));
+  // A view may be larger than its storage (expand) or smaller (slice): what keeps memory alive is at most either. A
+  // sparse tensor has none of its own.
+  if (tensor_.has_storage()) told_v8_ = static_cast<int64_t>(std::min<size_t>(tensor_.nbytes(), tensor_.storage().nbytes()));
   Napi::MemoryManagement::AdjustExternalMemory(env, told_v8_);
 }
 

@@ -153,9 +153,9 @@ Napi::Value TorchScriptHandle::forward(const Napi::CallbackInfo& info) {
     auto cancelled = std::make_shared<std::atomic<bool>>(false);
     auto run = run_async(
         env,
-        [archive, cancelled, stack = to_stack(values, archive->schema(), 1)]() mutable {
+        [archive, state = archive->state(), cancelled, stack = to_stack(values, archive->schema(), 1)]() mutable {
           if (*cancelled) fail(ErrorCode::aborted, "the call was cancelled before it began");
-          return archive->forward(std::move(stack));
+          return archive->forward(state, std::move(stack));
         },
         [](Napi::Env env, const c10::IValue& output) { return to_js(env, output); });
     auto result = Napi::Object::New(env);
@@ -171,8 +171,12 @@ Napi::Value TorchScriptHandle::to(const Napi::CallbackInfo& info) {
     const auto device = optional_device(info[0]);
     const auto dtype = optional_dtype(info[1]);
     return run_async(
-        info.Env(), [archive = live(), device, dtype] { archive->to(device, dtype); },
-        [](Napi::Env env) { return env.Undefined(); });
+        info.Env(), [archive = live(), device, dtype] { return archive->moved(device, dtype); },
+        // On the JS thread, so that a caller who reads dtype and then calls forward meets one and the same state.
+        [archive = live()](Napi::Env env, TorchScriptArchive::State& next) {
+          archive->become(std::move(next));
+          return env.Undefined();
+        });
   });
 }
 

@@ -20,4 +20,9 @@ const char* code_name(ErrorCode code) {
   throw std::logic_error("an ErrorCode without a name");
 }
 
+bool is_out_of_memory(const std::string& message) {
+  const auto has = [&](const char* part) { return message.find(part) != std::string::npos; };
+  return has("DefaultCPUAllocator") || has("out of memory") || has("Storage size calculation overflowed");
+}
+
 }  // namespace nd

@@ -36,6 +36,9 @@ class Error : public std::runtime_error {
   ErrorCode code_;
 };
 
+/// Whether this is what libtorch says when memory runs out: on the CPU a plain c10::Error, known by its text alone.
+bool is_out_of_memory(const std::string& libtorch_message);
+
 /// Throws Error{code, all parts one after the other}.
 template <typename... Parts>
 [[noreturn]] void fail(ErrorCode code, Parts&&... parts) {

@@ -79,7 +79,7 @@ export class TorchScriptModel {
    * TorchScript, with ERR_DEVICE or ERR_DTYPE for a device that is not here, or one that the program has fixed in it.
    */
   static async load(file: string, options: TorchScriptLoadOptions = {}): Promise<TorchScriptModel> {
-    if (typeof file !== 'string')
+    if (typeof file !== 'string' || file.includes('\0'))
       throw new ArgumentError(`TorchScriptModel.load: file must be a path, got ${showValue(file)}`);
     const [device = 'cpu', dtype] = targetOf('TorchScriptModel.load', options);
     return new TorchScriptModel(file, await addon().loadTorchScript(file, device, dtype));

@@ -44,9 +44,7 @@ std::string first_line(const std::string& text) {
 
 [[noreturn]] void fail_with(ErrorCode code, const std::string& prefix, bool one_line, const std::string& what) {
   const auto text = essence(what);
-  const auto has = [&](const char* part) { return text.find(part) != std::string::npos; };
-  const bool memory = has("DefaultCPUAllocator") || has("out of memory");
-  fail(memory ? ErrorCode::out_of_memory : code, prefix, one_line ? first_line(text) : text);
+  fail(is_out_of_memory(text) ? ErrorCode::out_of_memory : code, prefix, one_line ? first_line(text) : text);
 }
 
 /// Runs `call`, turning what libtorch throws into Error{code}; memory that runs out keeps its own kind.
@@ -207,12 +205,12 @@ at::Device TorchScriptArchive::device() const { return state().device; }
 
 TorchScriptArchive::Counts TorchScriptArchive::counts() const { return state().counts; }
 
-c10::IValue TorchScriptArchive::forward(std::vector<c10::IValue> inputs) const {
+c10::IValue TorchScriptArchive::forward(const State& state, std::vector<c10::IValue> inputs) const {
   c10::InferenceMode inference;
   // The profiling executor compiles anew for each new batch size (0.3 s for the first two calls of a small UNet) and
   // wins nothing afterwards; unfused operators also round as diffusers' do.
   torch::jit::GraphOptimizerEnabledGuard as_written(false);
-  auto method = state().module.get_method("forward");
+  auto method = state.module.get_method("forward");
   inputs.insert(inputs.begin(), method.owner()._ivalue());
   translating(ErrorCode::argument, "", true, [&] { schema_.checkAndNormalizeInputs(inputs); });
   return translating(ErrorCode::op, "", false, [&] {
@@ -221,18 +219,23 @@ c10::IValue TorchScriptArchive::forward(std::vector<c10::IValue> inputs) const {
   });
 }
 
-void TorchScriptArchive::to(std::optional<at::Device> device, std::optional<at::ScalarType> dtype) {
+TorchScriptArchive::State TorchScriptArchive::moved(std::optional<at::Device> device,
+                                                    std::optional<at::ScalarType> dtype) const {
   c10::InferenceMode normal(false);
   at::NoGradGuard no_grad;
   auto next = state();
   const auto target = device.value_or(next.device);
-  if (target == next.device && (!dtype || dtype == next.dtype)) return;
+  if (target == next.device && (!dtype || dtype == next.dtype)) return next;
   check_target(next, target, dtype);
-  next.module = next.module.deepcopy(target);
+  next.module = next.module.deepcopy();  // with a device it would share the tensors that stay where they are
   move(next.module, target, dtype);
   next.device = target;
   if (next.dtype && dtype) next.dtype = dtype;
   next.counts = count(next.module);
+  return next;
+}
+
+void TorchScriptArchive::become(State next) {
   std::lock_guard lock(mutex_);
   state_ = std::move(next);
 }

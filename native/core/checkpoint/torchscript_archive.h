@@ -40,11 +40,23 @@ class TorchScriptArchive {
   at::Device device() const;
   Counts counts() const;
 
-  /// Throws ERR_ARGUMENT for inputs that the schema does not take, ERR_OP with torch's message for what fails inside.
-  c10::IValue forward(std::vector<c10::IValue> inputs) const;
+  /// The module with its weights as they are at one time; a later become() does not touch it.
+  struct State {
+    torch::jit::Module module;
+    at::Device device;
+    std::optional<at::ScalarType> dtype;
+    Counts counts;
+  };
+  State state() const;
 
-  /// Moves and casts a copy, which then takes the module's place: calls under way finish with the old one.
-  void to(std::optional<at::Device> device, std::optional<at::ScalarType> dtype);
+  /// Throws ERR_ARGUMENT for inputs that the schema does not take, ERR_OP with torch's message for what fails inside.
+  c10::IValue forward(const State& state, std::vector<c10::IValue> inputs) const;
+  c10::IValue forward(std::vector<c10::IValue> inputs) const { return forward(state(), std::move(inputs)); }
+
+  /// A moved and cast copy, which takes the module's place by become(): calls under way finish with the old one.
+  State moved(std::optional<at::Device> device, std::optional<at::ScalarType> dtype) const;
+  void become(State next);
+  void to(std::optional<at::Device> device, std::optional<at::ScalarType> dtype) { become(moved(device, dtype)); }
 
   /// Writes the module as it is now, whole or not at all, with these extra files. Throws ERR_ARGUMENT.
   void save(const std::string& path, const ExtraFiles& extra_files) const;
@@ -53,15 +65,7 @@ class TorchScriptArchive {
   void save_weights(const std::string& path) const;
 
  private:
-  struct State {
-    torch::jit::Module module;
-    at::Device device;
-    std::optional<at::ScalarType> dtype;
-    Counts counts;
-  };
-
   TorchScriptArchive(std::string path, State state, ExtraFiles extra_files);
-  State state() const;
   void check_target(const State& state, at::Device device, std::optional<at::ScalarType> dtype) const;
 
   std::string path_;

@@ -110,7 +110,8 @@ int64_t NoiseScheduler::next_in_list(int64_t t) const {
 
 void NoiseScheduler::require_timesteps_set() const {
   if (!num_inference_steps_) {
-    fail(ErrorCode::timestep, "prevTimestep must be given, or setTimesteps called first: numInferenceSteps is null");
+    fail(ErrorCode::timestep, ascending() ? "sourceTimestep" : "prevTimestep",
+         " must be given, or setTimesteps called first: numInferenceSteps is null");
   }
 }
 
