@@ -69,22 +69,21 @@ void Executor::deliver(napi_env env, napi_value, void* context, void* data) {
 
 void Executor::run(Worker& worker) {
   at::set_num_threads(available_threads());  // OpenMP keeps the number per thread
-  while (true) {
-    std::unique_ptr<Task> task;
-    {
-      std::unique_lock lock(mutex_);
-      while (queue_.empty() && !stopping_) {
-        idle_.push_back(&worker);
-        worker.wake.wait(lock, [&] { return stopping_ || worker.called; });
-        worker.called = false;
-      }
-      if (stopping_) return;
-      task = std::move(queue_.front());
-      queue_.pop_front();
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (queue_.empty()) {
+      idle_.push_back(&worker);
+      worker.wake.wait(lock, [&] { return stopping_ || worker.called; });
+      worker.called = false;
+      continue;
     }
+    auto task = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
     task->execute();
-    std::lock_guard lock(mutex_);
+    lock.lock();
     if (stopping_) return;
+    // Under the lock, so that whoever gets the result and submits the next task finds this worker idle.
     if (napi_call_threadsafe_function(to_js_, task.get(), napi_tsfn_nonblocking) == napi_ok) task.release();
   }
 }
