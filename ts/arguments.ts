@@ -63,6 +63,12 @@ export function checkOptions(name: string, options: object | undefined, known: r
   }
 }
 
+/** @throws ArgumentError unless `device` is a string; whether there is such a device is for the addon to say. */
+export function checkDevice(device: unknown): string {
+  if (typeof device === 'string') return device;
+  throw new ArgumentError(`device must be a string such as 'cpu' or 'cuda:0', got ${showValue(device)}`);
+}
+
 /** @throws ArgumentError unless `folder` is a path. */
 export function checkFolder(folder: unknown): void {
   if (typeof folder === 'string' && folder !== '') return;

@@ -68,6 +68,14 @@ function tensors(): Tensor {
   const joined = [cat(made), stack(made, 0), lerp(x, y, 0.5), slerp(x, y, 0.5), half, onnx, moved, ...sums];
   const kept = tidy(() => joined.map((t) => t.clone()));
   same<typeof kept, Tensor[]>(true);
+  const pair = tidy(() => ({ map: new Map([['x', x]]), n: 1 as number | undefined }));
+  same<typeof pair, { map: Map<string, Tensor>; n: number | undefined }>(true);
+  tidy(() => {
+    x.dispose();
+  });
+  const anything = tidy(() => JSON.parse('1'));
+  same<typeof anything, any>(true);
+  joined.push(randn([1], { dtype: 'bfloat16' }));
   const silu: unknown = ops.aten['silu']?.(x);
   return numbers.length > 0 ? z : (silu as Tensor);
 }
@@ -86,6 +94,8 @@ function schedulers(x: Tensor): Tensor {
     generator: [generator, generator],
     prevTimestep: new Int32Array([1, 2]),
   };
+  const generators: readonly Generator[] = [generator, generator];
+  ddpm.step(x, 999, x, { generator: generators });
   const { prevSample, predOriginalSample } = ddim.step(x, [999, 499], x, options);
   ddpm.step(x, 999, x, { generator });
   inverse.step(x, 1, x, { sourceTimestep: 0 });
@@ -123,6 +133,8 @@ async function pipelines(signal: AbortSignal): Promise<void> {
     onProgress: ({ step, totalSteps }) => void (step / totalSteps),
   });
   same<typeof bytes, Tensor>(true);
+  const fixed: readonly Generator[] = Object.freeze([manualSeed(0)]);
+  await pipe.run({ generator: fixed });
   const png: Uint8Array = (await images[0]?.toBuffer('png')) ?? new Uint8Array();
   await images[0]?.save(`out-${png.length}.webp`);
   const unet: UNetLike = (await DiffusionPipeline.fromPretrained('folder')).unet;

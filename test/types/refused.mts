@@ -8,6 +8,7 @@ import {
   Tensor,
   TorchScriptModel,
   randn,
+  tidy,
   zeros,
 } from 'node-diffusers';
 
@@ -19,6 +20,12 @@ declare const pipe: DDIMPipeline;
 zeros([1], { dtype: 'float' });
 // @ts-expect-error PyTorch's spelling of a dtype
 x.to({ dtype: 'torch.float32' });
+// @ts-expect-error random numbers are of a floating dtype
+randn([1], { dtype: 'int64' });
+// @ts-expect-error an async function's tensors outlive the call
+void tidy(async () => x.clone());
+// @ts-expect-error so do a promise's
+void tidy(() => Promise.resolve(1));
 // @ts-expect-error an unknown option
 randn([1], { seed: 0 });
 // @ts-expect-error undefined for an option, under exactOptionalPropertyTypes
@@ -55,6 +62,8 @@ new DDIMScheduler({ varianceType: 'fixed_small' });
 new DDIMScheduler({ numTrainTimesteps: '1000' });
 // @ts-expect-error the config is read-only
 new DDIMScheduler().config.betaStart = 1;
+// @ts-expect-error both
+new DDIMScheduler().setTimesteps({ numInferenceSteps: 2, timesteps: [1, 0] });
 // @ts-expect-error neither
 new DDIMScheduler().setTimesteps({});
 // @ts-expect-error DDPM's step has no eta

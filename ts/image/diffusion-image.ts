@@ -1,4 +1,5 @@
 import { extname } from 'node:path';
+import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, ShapeError } from '../errors';
 import { writeFileAtomic } from '../files/atomic-write';
 import { loadSharp } from './load-sharp';
@@ -42,12 +43,14 @@ export class DiffusionImage {
   /** 1 is grey, 3 RGB, 4 RGBA; a model may have any other number, which can't be encoded. */
   readonly channels: number;
 
-  /** @throws ShapeError unless `data` has height × width × channels entries. */
+  /** @throws ShapeError unless `data` has height × width × channels entries; ArgumentError for a size that is none. */
   constructor(data: Uint8Array, size: { width: number; height: number; channels: number }) {
+    if (size === undefined) throw new ArgumentError('size of an image must be { width, height, channels }, got undefined');
+    checkOptions('DiffusionImage', size, ['width', 'height', 'channels']);
     const { width, height, channels } = size;
     for (const [name, value] of Object.entries({ width, height, channels })) {
       if (!Number.isSafeInteger(value) || value < 1) {
-        throw new ShapeError(`${name} of an image must be an integer from 1 up, got ${value}`);
+        throw new ShapeError(`${name} of an image must be an integer from 1 up, got ${showValue(value)}`);
       }
     }
     if (!(data instanceof Uint8Array) || data.length !== width * height * channels) {
@@ -65,16 +68,17 @@ export class DiffusionImage {
   /**
    * The encoded image.
    *
-   * @throws ArgumentError for an unknown format or quality.
+   * @throws ArgumentError for an unknown format, option or quality.
    * @throws ShapeError for channels other than 1, 3, 4, for `jpeg` with 4, and for sides above 16383 pixels.
    */
   async toBuffer(format: ImageFormat, options: EncodeOptions = {}): Promise<Buffer> {
     if (!IMAGE_FORMATS.includes(format)) {
-      throw new ArgumentError(`format must be one of ${IMAGE_FORMATS.join(', ')}, got ${JSON.stringify(format)}`);
+      throw new ArgumentError(`format must be one of ${IMAGE_FORMATS.join(', ')}, got ${showValue(format)}`);
     }
-    const quality = options.quality ?? 95;
+    checkOptions('toBuffer', options, ['quality']);
+    const { quality = 95 } = options;
     if (!Number.isInteger(quality) || quality < 1 || quality > 100) {
-      throw new ArgumentError(`quality must be an integer in 1 … 100, got ${quality}`);
+      throw new ArgumentError(`quality must be an integer in 1 … 100, got ${showValue(quality)}`);
     }
     const { width, height } = this;
     const channels = this.#encodableChannels(format);
@@ -117,6 +121,7 @@ export class DiffusionImage {
  * @throws ArgumentError for an extension other than .png, .jpg, .jpeg and .webp.
  */
 export function imageFormatOf(path: string): ImageFormat {
+  if (typeof path !== 'string') throw new ArgumentError(`an image's path must be a string, got ${showValue(path)}`);
   const format = FORMAT_OF_EXTENSION[extname(path).toLowerCase()];
   if (format === undefined) {
     const wanted = Object.keys(FORMAT_OF_EXTENSION).join(', ');

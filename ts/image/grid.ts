@@ -1,3 +1,4 @@
+import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, ShapeError } from '../errors';
 import { DiffusionImage } from './diffusion-image';
 
@@ -18,7 +19,13 @@ export interface GridOptions {
  * @throws ShapeError for images of different sizes or channels.
  */
 export async function makeGrid(images: readonly DiffusionImage[], options: GridOptions = {}): Promise<DiffusionImage> {
-  const [first] = images;
+  if (!Array.isArray(images)) throw new ArgumentError(`images of a grid must be an array, got ${showValue(images)}`);
+  checkOptions('makeGrid', options, ['columns', 'padding', 'background']);
+  const odd = images.findIndex((image) => !(image instanceof DiffusionImage));
+  if (odd >= 0) {
+    throw new ArgumentError(`images of a grid must be DiffusionImages, got ${showValue(images[odd])} at index ${odd}`);
+  }
+  const [first] = images as readonly DiffusionImage[];
   if (first === undefined) throw new ArgumentError('images of a grid must be 1 or more, got 0');
   const background = integer('background', options.background ?? 255, 0, 255);
   const { width, height, channels } = first;
@@ -63,7 +70,7 @@ export function gridLayout(
 
 function integer(name: string, value: number, low: number, high: number): number {
   if (Number.isInteger(value) && value >= low && value <= high) return value;
-  throw new ArgumentError(`${name} of a grid must be an integer in ${low} … ${high}, got ${String(value)}`);
+  throw new ArgumentError(`${name} of a grid must be an integer in ${low} … ${high}, got ${showValue(value)}`);
 }
 
 const sizeOf = ({ width, height, channels }: DiffusionImage): string => `${width}×${height}×${channels}`;

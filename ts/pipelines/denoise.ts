@@ -2,7 +2,7 @@ import { showValue } from '../arguments';
 import { ArgumentError, ShapeError, throwIfAborted } from '../errors';
 import type { UNetLike } from '../models';
 import type { DDIMScheduler, DDPMScheduler } from '../schedulers';
-import { randn, Tensor } from '../tensor';
+import { randn, Tensor, type FloatingDType } from '../tensor';
 import type { StepOptions } from './pipeline';
 import type { RunOptions } from './run-options';
 
@@ -22,7 +22,8 @@ function initialSamples({ unet, shape, options }: DenoiseJob): Tensor {
   const { dtype, device } = unet;
   const stateDType = dtype === 'float64' ? 'float64' : 'float32';
   const { latents, generator } = options;
-  const start = latents?.clone() ?? randn(shape, { dtype, device, ...(generator === undefined ? {} : { generator }) });
+  const drawn = { dtype: dtype as FloatingDType, device, ...(generator === undefined ? {} : { generator }) };
+  const start = latents?.clone() ?? randn(shape, drawn);
   if (start.dtype === stateDType && start.device === device) return start;
   const converted = start.to({ dtype: stateDType, device });
   start.dispose();

@@ -41,7 +41,7 @@ export interface RunOptions<O extends OutputType = OutputType> {
   /** How many images. Default 1, or the number of `latents`. */
   batchSize?: number;
   /** Draws the first noise and each step's: one for the batch, or one per image. Default: the default generator. */
-  generator?: Generator | Generator[];
+  generator?: Generator | readonly Generator[];
   /** How many steps, in 1 … numTrainTimesteps. */
   numInferenceSteps?: number;
   /** Timesteps of one's own instead: strictly descending integers. */

@@ -3,7 +3,7 @@ import { parseSchedulerConfig, type DDIMInverseSchedulerConfig } from '../config
 import type { HubOptions } from '../hub';
 import type { Tensor } from '../tensor';
 import { readSchedulerConfig, Scheduler, type SchedulerOutput } from './scheduler';
-import type { Timesteps } from './step-arguments';
+import { readTimesteps, type Timesteps } from './step-arguments';
 
 /** Options of {@link DDIMInverseScheduler.step}. */
 export interface DDIMInverseStepOptions {
@@ -65,7 +65,7 @@ export class DDIMInverseScheduler extends Scheduler<'DDIMInverseScheduler'> {
     const { sourceTimestep, ...rest } = options;
     return this.jump(modelOutput, timestep, sample, {
       ...rest,
-      ...(sourceTimestep === undefined ? {} : { prevTimestep: sourceTimestep }),
+      ...(sourceTimestep === undefined ? {} : { prevTimestep: readTimesteps(sourceTimestep, 'sourceTimestep') }),
     });
   }
 }

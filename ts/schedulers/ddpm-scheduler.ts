@@ -8,7 +8,7 @@ import type { Timesteps } from './step-arguments';
 /** Options of {@link DDPMScheduler.step}; a list has one entry per sample. */
 export interface DDPMStepOptions {
   /** Draws the noise: one for the batch, or one per sample. Default: the default generator. */
-  generator?: Generator | Generator[];
+  generator?: Generator | readonly Generator[];
   /** The noise itself, of the sample's shape; not together with `generator`. */
   varianceNoise?: Tensor;
   /** The timestep to go to, below `timestep`; default the schedule's next. −1 is the clean sample. */

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkFolder, checkOptions, showValue } from '../arguments';
 import { readJsonFile, writeJsonFile } from '../config/json-file';
@@ -10,7 +9,7 @@ import type { SchedulerHandle, StepCall, StepResult } from '../native/addon-type
 import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
 import { wrapTensor } from '../tensor/tensor';
-import { readBoolean, readEta, readTimesteps, tensorHandle, type Timesteps } from './step-arguments';
+import { readBoolean, readEta, readTimestepList, readTimesteps, tensorHandle, type Timesteps } from './step-arguments';
 
 /** What a step gives: x_s, and the clean sample x̂_0 that the model's output implies (clipped as configured). */
 export interface SchedulerOutput {
@@ -24,12 +23,12 @@ export interface PosteriorOutput {
   variance: number | Float32Array;
 }
 
-/** @internal What every scheduler's step comes down to. */
+/** What every scheduler's step comes down to. */
 export interface JumpOptions {
   prevTimestep?: number | ArrayLike<number>;
   eta?: number | ArrayLike<number>;
   useClippedModelOutput?: boolean;
-  generator?: Generator | Generator[];
+  generator?: Generator | readonly Generator[];
   varianceNoise?: Tensor;
   returnPredOriginalSample?: boolean;
 }
@@ -96,21 +95,21 @@ export abstract class Scheduler<K extends SchedulerKind> {
   get length(): number {
     return this.known.numTrainTimesteps;
   }
-  /** β_t, float32, one per training timestep. */
+  /** β_t, float32, one per training timestep; a copy, as the other lists are. */
   get betas(): Float32Array {
-    return this.allTables().betas;
+    return this.allTables().betas.slice();
   }
   /** α_t = 1 − β_t. */
   get alphas(): Float32Array {
-    return this.allTables().alphas;
+    return this.allTables().alphas.slice();
   }
   /** ᾱ_t = ∏ α_i over i ≤ t. */
   get alphasCumprod(): Float32Array {
-    return this.allTables().alphasCumprod;
+    return this.allTables().alphasCumprod.slice();
   }
   /** The timesteps to go through, in order; every training timestep until {@link setTimesteps}. */
   get timesteps(): Int32Array {
-    return (this.list ??= this.handle.timesteps());
+    return (this.list ??= this.handle.timesteps()).slice();
   }
   /** How many steps {@link setTimesteps} chose; null before it. */
   get numInferenceSteps(): number | null {
@@ -128,7 +127,12 @@ export abstract class Scheduler<K extends SchedulerKind> {
    *   0 … numTrainTimesteps − 1, strictly descending (ascending for DDIMInverse).
    * @throws TimestepError, also where the spacing's list leaves that range.
    */
-  setTimesteps(steps: number | { numInferenceSteps: number } | { timesteps: ArrayLike<number> }): void {
+  setTimesteps(
+    steps:
+      | number
+      | { numInferenceSteps: number; timesteps?: never }
+      | { timesteps: ArrayLike<number>; numInferenceSteps?: never },
+  ): void {
     const options = typeof steps === 'number' ? { numInferenceSteps: steps } : (steps ?? {});
     checkOptions('setTimesteps', options, ['numInferenceSteps', 'timesteps']);
     const { numInferenceSteps: n, timesteps } = options as { numInferenceSteps?: unknown; timesteps?: unknown };
@@ -136,7 +140,7 @@ export abstract class Scheduler<K extends SchedulerKind> {
       throw new ArgumentError('setTimesteps wants either numInferenceSteps or timesteps');
     }
     if (timesteps !== undefined) {
-      this.handle.setCustomTimesteps(readTimesteps(timesteps, 'timesteps'));
+      this.handle.setCustomTimesteps(readTimestepList(timesteps, 'timesteps'));
     } else {
       if (!Number.isSafeInteger(n)) {
         throw new TimestepError(`numInferenceSteps must be an integer in 1 … ${this.length}, got ${showValue(n)}`);
@@ -148,8 +152,9 @@ export abstract class Scheduler<K extends SchedulerKind> {
 
   /** The timestep that a step from `t` goes to; −1, the clean sample, after the last. @throws TimestepError */
   previousTimestep(t: number): number {
-    const [timestep] = readTimesteps(t, 'timestep');
-    return this.handle.previousTimestep(timestep!);
+    if (typeof t !== 'number') throw new ArgumentError(`timestep must be one integer, got ${showValue(t)}`);
+    if (!Number.isSafeInteger(t)) throw new TimestepError(`timestep must be an integer, got ${t}`);
+    return this.handle.previousTimestep(t);
   }
 
   /** Returns `sample`: these schedulers scale nothing. */
@@ -215,7 +220,6 @@ export abstract class Scheduler<K extends SchedulerKind> {
   /** Writes `scheduler_config.json` into a folder (made if need be); Python's diffusers reads it. */
   async savePretrained(folder: string): Promise<void> {
     checkFolder(folder);
-    await mkdir(folder, { recursive: true });
     await writeJsonFile(join(folder, SCHEDULER_FILE), toDiskConfig(this.kind, this.known, this.extra));
   }
 }

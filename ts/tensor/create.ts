@@ -1,5 +1,5 @@
 import { ArgumentError, DTypeError, ShapeError } from '../errors';
-import { checkOptions, showValue } from '../arguments';
+import { checkDevice, checkOptions, showValue } from '../arguments';
 import { addon } from '../native/addon';
 import type { DType, GeneratorHandles } from '../native/addon-types';
 import { Generator } from './generator';
@@ -14,13 +14,16 @@ export interface CreateOptions {
   device?: string;
 }
 
-const FLOATING: readonly DType[] = ['float32', 'float64', 'float16', 'bfloat16'];
+/** The dtypes that random numbers come in. */
+export type FloatingDType = 'float32' | 'float64' | 'float16' | 'bfloat16';
+
+const FLOATING: readonly FloatingDType[] = ['float32', 'float64', 'float16', 'bfloat16'];
 const CREATE_KEYS = ['dtype', 'device'] as const;
 
 const create = (name: string, args: readonly unknown[], options: CreateOptions): Tensor => {
   checkOptions(name, options, CREATE_KEYS);
   const { dtype = 'float32', device = 'cpu' } = options;
-  return callAten(name, [...args, { dtype: checkDType(dtype), device }]) as Tensor;
+  return callAten(name, [...args, { dtype: checkDType(dtype), device: checkDevice(device) }]) as Tensor;
 };
 
 /** The native handles of a generator, a list of them, or none. @throws ArgumentError for anything else. */
@@ -41,13 +44,13 @@ export function generatorHandles(generator: Generator | readonly Generator[] | u
  */
 export function randn(
   shape: readonly number[],
-  options: CreateOptions & { generator?: Generator | readonly Generator[] } = {},
+  options: { dtype?: FloatingDType; device?: string; generator?: Generator | readonly Generator[] } = {},
 ): Tensor {
   checkOptions('randn', options, [...CREATE_KEYS, 'generator']);
   const { generator, dtype = 'float32', device = 'cpu' } = options;
   const box = checkShape(shape);
   if (!FLOATING.includes(dtype)) throw new DTypeError(`dtype of randn must be one of ${FLOATING.join(', ')}, got ${showValue(dtype)}`);
-  return wrapTensor(addon().randn(box, generatorHandles(generator), checkDType(dtype), device));
+  return wrapTensor(addon().randn(box, generatorHandles(generator), dtype, checkDevice(device)));
 }
 
 /** A tensor of zeros. */
@@ -95,9 +98,13 @@ export function lerp(a: Tensor, b: Tensor, weight: number | Tensor): Tensor {
  * (sin((1 − t)θ)·a + sin(tθ)·b) / sin θ with θ the angle between the samples, flattened. Where they are nearly parallel,
  * |cos θ| > 0.9995, it is {@link lerp}.
  *
- * @throws ShapeError unless both have one shape with a batch dimension.
+ * @throws ShapeError unless both have one shape with a batch dimension; ArgumentError for no tensors or no number.
  */
 export function slerp(a: Tensor, b: Tensor, t: number): Tensor {
+  for (const [name, value] of Object.entries({ a, b })) {
+    if (!(value instanceof Tensor)) throw new ArgumentError(`${name} must be a Tensor, got ${showValue(value)}`);
+  }
+  if (typeof t !== 'number') throw new ArgumentError(`t must be a number, got ${showValue(t)}`);
   if (a.shape.length === 0 || a.shape.join() !== b.shape.join()) {
     throw new ShapeError(`b must have the shape of a, [B, …], got [${b.shape.join(', ')}] and [${a.shape.join(', ')}]`);
   }

@@ -1,5 +1,5 @@
 import { ArgumentError } from '../errors';
-import { checkOptions, showValue } from '../arguments';
+import { checkDevice, checkOptions, showValue } from '../arguments';
 import { addon } from '../native/addon';
 import type { GeneratorHandle } from '../native/addon-types';
 import { HANDLE } from './handle';
@@ -31,7 +31,7 @@ export class Generator {
     checkOptions('Generator', options, ['seed', 'device']);
     const { seed, device = 'cpu' } = options;
     const state = seed === undefined ? undefined : checkSeed(seed);
-    this[HANDLE] = new (addon().GeneratorHandle)(String(device), false);
+    this[HANDLE] = new (addon().GeneratorHandle)(checkDevice(device), false);
     if (state !== undefined) this[HANDLE].manualSeed(state);
   }
 
@@ -53,6 +53,7 @@ export class Generator {
 
   /** Continues from a state of {@link getState}, or of torch's. */
   setState(state: Tensor): this {
+    if (!(state instanceof Tensor)) throw new ArgumentError(`state must be a Tensor, got ${showValue(state)}`);
     this[HANDLE].setState(state[HANDLE]);
     return this;
   }

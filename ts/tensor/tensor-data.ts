@@ -1,9 +1,9 @@
 import { ArgumentError, DTypeError, ShapeError } from '../errors';
-import { showValue } from '../arguments';
+import { checkOptions, showValue } from '../arguments';
 import type { DType } from '../native/addon-types';
+import { readNested, type NestedNumbers } from './nested-numbers';
 
-/** Numbers, booleans or bigints, nested to a box; numbers become float32, booleans bool, bigints int64. */
-export type NestedNumbers = number | boolean | bigint | readonly NestedNumbers[];
+export type { NestedNumbers };
 
 /** The typed arrays that have a dtype of their own. */
 export type TypedArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array | Uint8ClampedArray;
@@ -22,6 +22,8 @@ export interface RawTensor {
   readonly data: ArrayBufferView;
   readonly shape: number[];
   readonly dtype: DType;
+  /** The dtype that the data are of: float16 and bfloat16 numbers come as float32, for the addon to round. */
+  readonly type: DType;
 }
 
 interface ViewClass {
@@ -65,6 +67,9 @@ function dtypeOfView(view: ArrayBufferView): DType | undefined {
   return undefined;
 }
 
+const copyOf = (view: ArrayBufferView): ArrayBufferView =>
+  new (view.constructor as new (from: ArrayBufferView) => ArrayBufferView)(view);
+
 function fromView(view: ArrayBufferView, shape: readonly number[] | undefined, dtype: DType | undefined): RawTensor {
   const own = dtype ?? dtypeOfView(view);
   if (own === undefined) {
@@ -80,68 +85,49 @@ function fromView(view: ArrayBufferView, shape: readonly number[] | undefined, d
   const box = shape === undefined ? [length] : checkShape(shape);
   const numel = box.reduce((product, size) => product * size, 1);
   if (numel !== length) throw new ShapeError(`shape [${box.join(', ')}] wants ${numel} entries, data has ${length}`);
-  if (own === 'bool' && (view as Uint8Array).some((byte) => byte > 1)) {
+  // Shared memory may change under the reader, so that the addon takes none: its copy is what is checked and read.
+  const data = view.buffer instanceof SharedArrayBuffer ? copyOf(view) : view;
+  if (own === 'bool' && (data as Uint8Array).some((byte) => byte > 1)) {
     throw new ArgumentError('data of type bool must hold 0 and 1 only');
   }
-  return { data: view, shape: box, dtype: own };
-}
-
-/** The shape of a nested array by its first entries; {@link flatten} finds out whether the rest agree. */
-function boxOf(value: NestedNumbers): number[] {
-  const shape: number[] = [];
-  let inner: NestedNumbers | undefined = value;
-  while (Array.isArray(inner)) {
-    shape.push(inner.length);
-    inner = (inner as readonly NestedNumbers[])[0];
-  }
-  return shape;
-}
-
-function flatten(value: NestedNumbers, shape: readonly number[], depth: number, out: (number | bigint | boolean)[]): void {
-  if (depth === shape.length) {
-    if (typeof value === 'object') throw new ShapeError(`data must be a box: an array stands at depth ${depth} among numbers`);
-    out.push(value);
-    return;
-  }
-  if (!Array.isArray(value) || value.length !== shape[depth]) {
-    const got = Array.isArray(value) ? `an array of ${value.length}` : showValue(value);
-    throw new ShapeError(`data must be a box of shape [${shape.join(', ')}], got ${got} at depth ${depth}`);
-  }
-  for (const entry of value as readonly NestedNumbers[]) flatten(entry, shape, depth + 1, out);
-}
-
-function fromNested(value: NestedNumbers, shape: readonly number[] | undefined): RawTensor {
-  const box = boxOf(value);
-  const entries: (number | bigint | boolean)[] = [];
-  flatten(value, box, 0, entries);
-  const kind = typeof (entries[0] ?? 0);
-  const odd = entries.find((entry) => typeof entry !== kind);
-  if (odd !== undefined || !['number', 'bigint', 'boolean'].includes(kind)) {
-    throw new ArgumentError(`data must hold numbers, booleans or bigints, of one kind, got ${showValue(odd ?? entries[0])}`);
-  }
-  const dtype: DType = kind === 'bigint' ? 'int64' : kind === 'boolean' ? 'bool' : 'float32';
-  const data = new VIEW_OF[dtype](entries.length);
-  entries.forEach((entry, i) => (data[i] = typeof entry === 'boolean' ? Number(entry) : entry));
-  return fromView(data, shape ?? box, dtype);
+  return { data, shape: box, dtype: own, type: own };
 }
 
 /** Reads whatever Tensor.from takes. @throws ArgumentError, ShapeError or DTypeError naming what is wrong. */
-export function readTensorData(data: unknown, shape: readonly number[] | undefined): RawTensor {
+export function readTensorData(data: unknown, shape: readonly number[] | undefined, dtype?: DType): RawTensor {
   if (ArrayBuffer.isView(data)) return fromView(data, shape, undefined);
-  if (typeof data === 'object' && data !== null && 'data' in data) {
-    const like = data as TensorLike;
-    const type = like.type ?? like.dtype;
-    const dtype = type === undefined ? undefined : checkDType(type, like.type === undefined ? 'dtype' : 'type');
-    const box = shape ?? like.dims ?? like.shape;
-    if (ArrayBuffer.isView(like.data)) return fromView(like.data, box, dtype);
-    return fromNested(like.data as NestedNumbers, box);
-  }
+  if (typeof data === 'object' && data !== null && 'data' in data) return fromTensorLike(data as TensorLike, shape, dtype);
   if (Array.isArray(data) || ['number', 'boolean', 'bigint'].includes(typeof data)) {
-    return fromNested(data as NestedNumbers, shape);
+    return fromNested(data as NestedNumbers, shape, dtype);
   }
   throw new ArgumentError(
     `data must be a typed array, numbers in nested arrays, or { data, dims, type }, got ${showValue(data)}`,
   );
+}
+
+function fromTensorLike(like: TensorLike, shape: readonly number[] | undefined, dtype: DType | undefined): RawTensor {
+  // Other libraries' tensors are objects of classes, with more to them than this reads.
+  if (Object.getPrototypeOf(like) === Object.prototype) {
+    checkOptions('Tensor.from', like, ['data', 'dims', 'shape', 'type', 'dtype']);
+  }
+  const types = (['type', 'dtype'] as const).filter((key) => like[key] !== undefined);
+  const [type, otherType] = types.map((key) => checkDType(like[key], key));
+  if (otherType !== undefined && otherType !== type) {
+    throw new ArgumentError(`type and dtype must agree where both are given, got ${type} and ${otherType}`);
+  }
+  const boxes = (['dims', 'shape'] as const).filter((key) => like[key] !== undefined);
+  const [dims, otherDims] = boxes.map((key) => checkShape(like[key], key));
+  if (otherDims !== undefined && otherDims.join() !== dims!.join()) {
+    throw new ArgumentError(`dims and shape must agree where both are given, got [${dims!.join(', ')}] and [${otherDims.join(', ')}]`);
+  }
+  const box = shape ?? dims;
+  if (ArrayBuffer.isView(like.data)) return fromView(like.data, box, type);
+  return fromNested(like.data as NestedNumbers, box, type ?? dtype);
+}
+
+function fromNested(value: NestedNumbers, shape: readonly number[] | undefined, dtype: DType | undefined): RawTensor {
+  const { data, shape: box, dtype: built } = readNested(value, dtype);
+  return { ...fromView(data, shape ?? box, built), type: dtype ?? built };
 }
 
 /** Nests flat data to a shape. */

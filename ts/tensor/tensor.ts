@@ -1,10 +1,10 @@
 import { inspect } from 'node:util';
 import { ArgumentError, DTypeError, ShapeError } from '../errors';
-import { checkOptions, showValue } from '../arguments';
+import { checkDevice, checkOptions, showValue } from '../arguments';
 import { addon } from '../native/addon';
 import type { DType, TensorData, TensorHandle } from '../native/addon-types';
 import { HANDLE, unwrap, wrap } from './handle';
-import { checkDType, nest, readTensorData, type NestedNumbers, type TensorLike, type TypedArray } from './tensor-data';
+import { checkDType, DTYPES, nest, readTensorData, type NestedNumbers, type TensorLike, type TypedArray } from './tensor-data';
 import { track } from './tidy';
 
 /** The other operand of elementwise arithmetic: a number, or a tensor that broadcasts as in torch. */
@@ -43,13 +43,17 @@ export class Tensor {
     options: { dtype?: DType; device?: string } = {},
   ): Tensor {
     checkOptions('Tensor.from', options, ['dtype', 'device']);
-    const raw = readTensorData(data, shape);
-    const dtype = options.dtype === undefined ? raw.dtype : checkDType(options.dtype);
+    const wanted = options.dtype === undefined ? undefined : checkDType(options.dtype);
+    const device = options.device === undefined ? 'cpu' : checkDevice(options.device);
+    const raw = readTensorData(data, shape, wanted);
+    const dtype = wanted ?? raw.type;
     const tensor = new Tensor(addon().tensorFrom(raw.data, raw.shape, raw.dtype));
-    if (dtype === raw.dtype && (options.device ?? 'cpu') === 'cpu') return tensor;
-    const converted = tensor.to({ ...options, dtype });
-    tensor.dispose();
-    return converted;
+    if (dtype === raw.dtype && device === 'cpu') return tensor;
+    try {
+      return tensor.to({ device, dtype });
+    } finally {
+      tensor.dispose();
+    }
   }
 
   /** The sizes of its dimensions. */
@@ -99,9 +103,11 @@ export class Tensor {
 
   /** The tensor on another device, in another dtype or memory format; the same storage where nothing changes. */
   to(options: { device?: string; dtype?: DType; memoryFormat?: (typeof MEMORY_FORMATS)[number] }): Tensor {
+    if (options === undefined) throw new ArgumentError('to: options must be an object, got undefined');
     checkOptions('to', options, ['device', 'dtype', 'memoryFormat']);
+    const { memoryFormat } = options;
+    const device = options.device === undefined ? this.device : checkDevice(options.device);
     const dtype = options.dtype === undefined ? this.dtype : checkDType(options.dtype);
-    const { device = this.device, memoryFormat } = options;
     if (memoryFormat !== undefined && !MEMORY_FORMATS.includes(memoryFormat)) {
       throw new ArgumentError(`memoryFormat must be one of ${MEMORY_FORMATS.join(', ')}, got ${showValue(memoryFormat)}`);
     }
@@ -109,7 +115,10 @@ export class Tensor {
       throw new ShapeError(`memoryFormat channelsLast wants [N, C, H, W], got shape [${this.shape.join(', ')}]`);
     }
     const named = memoryFormat === undefined ? {} : { memory_format: memoryFormat };
-    return aten('to.device', this, device, dtype, named);
+    // An operator may give a dtype without a name here, complex for one; it can move, but not be asked for.
+    return DTYPES.includes(dtype)
+      ? aten('to.device', this, device, dtype, named)
+      : aten('to.dtype_layout', this, { dtype: null, device, ...named });
   }
 
   add(other: Operand): Tensor {

@@ -47,6 +47,23 @@ describe('image', () => {
     assert.ok(low!.length < high!.length);
   });
 
+  it('refuses unknown options and missing arguments', async () => {
+    const image = ramp(2, 2, 3);
+    const rejects = (promise: Promise<unknown>, message: RegExp): Promise<void> =>
+      assert.rejects(promise, { code: 'ERR_ARGUMENT', message });
+    await rejects((image.save as () => Promise<void>).call(image), /path must be a string, got undefined/);
+    await rejects(image.toBuffer('png', null as never), /toBuffer: options must be an object, got null/);
+    await rejects(image.toBuffer('jpeg', { qualty: 5 } as never), /unknown option "qualty"; did you mean quality/);
+    await rejects((makeGrid as () => Promise<unknown>)(), /images of a grid must be an array, got undefined/);
+    await rejects(makeGrid([image, {} as never]), /DiffusionImages, got an object at index 1/);
+    await rejects(makeGrid([image], { colums: 2 } as never), /unknown option "colums"; did you mean columns/);
+    await rejects(makeGrid([image], null as never), /makeGrid: options must be an object, got null/);
+    const Untyped = DiffusionImage as unknown as new (...args: unknown[]) => unknown;
+    const wrong = { code: 'ERR_ARGUMENT', message: /^(size of an image|DiffusionImage: options)/ };
+    assert.throws(() => new Untyped(), wrong);
+    assert.throws(() => new Untyped(image.data, null), wrong);
+  });
+
   it('says which channels, formats and qualities it takes', async () => {
     await assert.rejects(ramp(2, 2, 2).toBuffer('png'), {
       code: 'ERR_SHAPE',

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { DDIMScheduler, Generator, randn, Tensor, type DType, type UNetLike, type UNetLikeConfig } from '../../../ts/index';
 import type { UNetForwardOptions, UNetTimestep } from '../../../ts/models';
+import type { FloatingDType } from '../../../ts/tensor';
 
 export { MODEL, rejects } from '../models/fixtures';
 export { assertClose, assertSame, fresh, nextDraws, numbers, throwsCode } from '../schedulers/helpers';
@@ -78,7 +79,7 @@ export function drawing(target: Tensor): { unet: TinyUNet; scheduler: DDIMSchedu
 
 export const isDisposed = (tensor: Tensor): boolean => inspect(tensor) === 'Tensor(disposed)';
 
-export const seeded = (seed: number, shape: number[], dtype: DType = 'float32'): Tensor =>
+export const seeded = (seed: number, shape: number[], dtype: FloatingDType = 'float32'): Tensor =>
   randn(shape, { generator: new Generator({ seed }), dtype });
 
 /** Runs `use` with an empty folder that is gone afterwards. */

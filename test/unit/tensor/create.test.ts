@@ -22,8 +22,14 @@ describe('creators', () => {
   it('refuse bad shapes and options by name', () => {
     assert.throws(() => zeros([1.5]), { code: 'ERR_SHAPE', message: /shape must be an array of integers ≥ 0/ });
     assert.throws(() => randn([2], { seed: 1 } as never), { code: 'ERR_ARGUMENT', message: /unknown option "seed"/ });
-    assert.throws(() => randn([2], { dtype: 'int64' }), { code: 'ERR_DTYPE', message: /dtype of randn must be/ });
+    assert.throws(() => randn([2], { dtype: 'int64' as never }), { code: 'ERR_DTYPE', message: /dtype of randn must be/ });
     assert.throws(() => randn([2], { generator: 7 as never }), { code: 'ERR_ARGUMENT', message: /generator must be a Generator/ });
+    const notText = { code: 'ERR_ARGUMENT', message: /device must be a string.*got 5/ };
+    assert.throws(() => randn([1], { device: 5 as never }), notText);
+    assert.throws(() => zeros([1], { device: 5 as never }), notText);
+    assert.throws(() => arange(0, 3, 1, { device: 5 as never }), notText);
+    assert.throws(() => Tensor.from([1], [1], { device: 5 as never }), notText);
+    assert.throws(() => zeros([1]).to({ device: 5 as never }), notText);
     assert.throws(() => zeros([1], { device: 'cuda:999' }), { code: 'ERR_DEVICE', message: /cuda:999/ });
   });
 });
@@ -32,6 +38,13 @@ describe('interpolation', () => {
   it('lerp is a + w (b − a)', () => {
     assert.deepEqual(lerp(Tensor.from([0, 2]), Tensor.from([4, 2]), 0.25).tolist(), [1, 2]);
     assert.deepEqual(lerp(Tensor.from([0, 2]), Tensor.from([4, 4]), Tensor.from([0.5, 1])).tolist(), [2, 4]);
+  });
+
+  it('slerp refuses what are no tensors and no number', () => {
+    const x = zeros([1, 2]);
+    assert.throws(() => slerp(x, 1 as never, 0.5), { code: 'ERR_ARGUMENT', message: 'b must be a Tensor, got 1' });
+    assert.throws(() => slerp(null as never, x, 0.5), { code: 'ERR_ARGUMENT', message: 'a must be a Tensor, got null' });
+    assert.throws(() => slerp(x, x, '1' as never), { code: 'ERR_ARGUMENT', message: 't must be a number, got "1"' });
   });
 
   it('slerp keeps the norm on the arc, sample by sample, and falls back to lerp when parallel', () => {

@@ -33,6 +33,12 @@ describe('Generator', () => {
     assert.deepEqual(draw(new Generator().setState(state)), next);
   });
 
+  it('refuses a state that is no tensor', () => {
+    for (const state of [undefined, null, {}, new Uint8Array(5056)]) {
+      assert.throws(() => new Generator().setState(state as never), { code: 'ERR_ARGUMENT', message: /state must be a Tensor/ });
+    }
+  });
+
   it('refuses unknown options and devices', () => {
     assert.throws(() => new Generator({ sed: 1 } as never), { code: 'ERR_ARGUMENT', message: /"sed"; did you mean seed/ });
     assert.throws(() => new Generator({ device: 'gpu' }), { code: 'ERR_DEVICE', message: /got 'gpu'/ });

@@ -27,6 +27,24 @@ describe('tidy', () => {
     assert.ok(!disposed(a) && !disposed(list[0]!));
   });
 
+  it('keeps tensors in Maps, Sets and cycles', () => {
+    let inner!: Tensor;
+    const { map, set, ring } = tidy(() => {
+      inner = zeros([1]);
+      const knot: unknown[] = [zeros([1])];
+      knot.push(knot);
+      return { map: new Map([[zeros([1]), { deep: zeros([1]) }]]), set: new Set([[zeros([1])]]), ring: knot };
+    });
+    assert.ok(disposed(inner));
+    const [[key, { deep }]] = [...map] as [[Tensor, { deep: Tensor }]];
+    const [[member]] = [...set] as [[Tensor]];
+    for (const kept of [key, deep, member, ring[0] as Tensor]) assert.ok(!disposed(kept));
+  });
+
+  it('refuses what is no function', () => {
+    assert.throws(() => tidy('x' as never), { code: 'ERR_ARGUMENT', message: 'tidy: f must be a function, got "x"' });
+  });
+
   it('hands what it keeps to the scope outside', () => {
     let middle!: Tensor;
     tidy(() => {
@@ -40,6 +58,7 @@ describe('tidy', () => {
     let inner!: Tensor;
     assert.throws(() => tidy(() => ((inner = zeros([1])), assert.fail('boom'))), /boom/);
     assert.ok(disposed(inner));
+    // @ts-expect-error async functions do not compile either
     assert.throws(() => tidy(async () => zeros([1])), { code: 'ERR_ARGUMENT', message: /must not be async/ });
   });
 });
