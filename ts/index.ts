@@ -35,6 +35,7 @@ export {
   zeros,
   type AtenOperator,
   type CreateOptions,
+  type FloatingDType,
   type NestedNumbers,
   type Operand,
   type ReduceOptions,

@@ -9,7 +9,7 @@ import type { SchedulerHandle, StepCall, StepResult } from '../native/addon-type
 import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
 import { wrapTensor } from '../tensor/tensor';
-import { readBoolean, readEta, readTimestepList, readTimesteps, tensorHandle, type Timesteps } from './step-arguments';
+import { notEmpty, readBoolean, readEta, readTimestepList, readTimesteps, tensorHandle, type Timesteps } from './step-arguments';
 
 /** What a step gives: x_s, and the clean sample x̂_0 that the model's output implies (clipped as configured). */
 export interface SchedulerOutput {
@@ -44,7 +44,7 @@ function stepCall(modelOutput: Tensor, timestep: Timesteps, sample: Tensor, o: J
     readTimesteps(timestep, 'timestep'),
     tensorHandle(sample, 'sample'),
     o.prevTimestep === undefined ? undefined : readTimesteps(o.prevTimestep, 'prevTimestep'),
-    o.eta === undefined ? NO_ETA : readEta(o.eta),
+    o.eta === undefined ? NO_ETA : notEmpty(readEta(o.eta), 'eta'),
     readBoolean(o.useClippedModelOutput, 'useClippedModelOutput', false),
     generatorHandles(o.generator),
     o.varianceNoise === undefined ? undefined : tensorHandle(o.varianceNoise, 'varianceNoise'),

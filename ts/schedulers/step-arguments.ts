@@ -38,7 +38,8 @@ function numbersOf(value: unknown, name: string, wanted: string): Float64Array {
   return numbers;
 }
 
-const notEmpty = (numbers: Float64Array, name: string): Float64Array => {
+/** @throws ArgumentError for a list of none. */
+export const notEmpty = (numbers: Float64Array, name: string): Float64Array => {
   if (numbers.length > 0) return numbers;
   throw new ArgumentError(`${name} must not be empty: it is one number, or one per sample`);
 };
@@ -59,7 +60,7 @@ export function readTimestepList(value: unknown, name: string): Float64Array {
 
 /** Reads η for the addon. @throws ArgumentError unless it is a number ≥ 0, or one per sample. */
 export function readEta(value: unknown): Float64Array {
-  const numbers = notEmpty(numbersOf(value, 'eta', 'a number ≥ 0 or one per sample'), 'eta');
+  const numbers = numbersOf(value, 'eta', 'a number ≥ 0 or one per sample');
   for (const number of numbers) {
     if (!(number >= 0 && Number.isFinite(number))) throw new ArgumentError(`eta must be a finite number ≥ 0, got ${number}`);
   }

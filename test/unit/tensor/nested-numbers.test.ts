@@ -39,7 +39,6 @@ describe('tensor/nested-numbers', () => {
   it('names the entry that is no number', () => {
     refuses(() => from([1, undefined]), 'ERR_ARGUMENT', /got undefined at entry 1/);
     refuses(() => from([undefined, 1]), 'ERR_ARGUMENT', /got undefined at entry 0/);
-    // eslint-disable-next-line no-sparse-arrays -- the hole is what is tested
     refuses(() => from([1, , 3]), 'ERR_ARGUMENT', /got undefined at entry 1/);
     refuses(() => from([[1, 2], [3, null]]), 'ERR_ARGUMENT', /got null at entry 3/); // prettier-ignore
     refuses(() => from([null]), 'ERR_ARGUMENT', /got null at entry 0/);
