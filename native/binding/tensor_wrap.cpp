@@ -97,14 +97,14 @@ const at::Tensor& TensorHandle::unwrap(const Napi::Value& value, const char* nam
   return tensor;
 }
 
-const at::Tensor& TensorHandle::live(Napi::Env) const {
+const at::Tensor& TensorHandle::live() const {
   if (!tensor_.defined()) fail(ErrorCode::disposed, "this Tensor was disposed");
   return tensor_;
 }
 
 Napi::Value TensorHandle::shape(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const auto sizes = live(info.Env()).sizes();
+    const auto sizes = live().sizes();
     auto shape = Napi::Array::New(info.Env(), sizes.size());
     for (size_t i = 0; i < sizes.size(); ++i) shape[i] = Napi::Number::New(info.Env(), static_cast<double>(sizes[i]));
     return shape;
@@ -113,17 +113,17 @@ Napi::Value TensorHandle::shape(const Napi::CallbackInfo& info) {
 
 Napi::Value TensorHandle::dtype(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::String::New(info.Env(), dtype_name(live(info.Env()).scalar_type()));
+    return Napi::String::New(info.Env(), dtype_name(live().scalar_type()));
   });
 }
 
 Napi::Value TensorHandle::device(const Napi::CallbackInfo& info) {
   return guarded(info.Env(),
-                 [&]() -> Napi::Value { return Napi::String::New(info.Env(), live(info.Env()).device().str()); });
+                 [&]() -> Napi::Value { return Napi::String::New(info.Env(), live().device().str()); });
 }
 
 Napi::Value TensorHandle::data(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return to_typed_array(info.Env(), live(info.Env())); });
+  return guarded(info.Env(), [&] { return to_typed_array(info.Env(), live()); });
 }
 
 Napi::Value TensorHandle::disposed(const Napi::CallbackInfo& info) {

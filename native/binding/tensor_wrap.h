@@ -28,7 +28,7 @@ class TensorHandle final : public Napi::ObjectWrap<TensorHandle> {
   Napi::Value disposed(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
   void release(Napi::Env env);
-  const at::Tensor& live(Napi::Env env) const;
+  const at::Tensor& live() const;
 
   at::Tensor tensor_;
   int64_t told_v8_ = 0;  // the bytes V8's garbage collector was told of

@@ -21,6 +21,9 @@ export interface SpelledValue {
   readonly value: unknown;
 }
 
+/** Keys that say what wrote a file; they are set anew when one is written. */
+export const FILE_MARKS: ReadonlySet<string> = new Set(['_class_name', '_diffusers_version']);
+
 const PROTOTYPE_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** Whether a key would reach an object's prototype when assigned carelessly; no config has use for such a key. */

@@ -1,7 +1,7 @@
 import { nearest, showValue } from '../arguments';
 import { ConfigError } from '../errors';
 import { frozenCopy } from './frozen-copy';
-import { bothSpellings, camelToSnake, isPlainObject, snakeToCamel, type SpelledValue } from './keys';
+import { bothSpellings, camelToSnake, FILE_MARKS, isPlainObject, snakeToCamel, type SpelledValue } from './keys';
 import { parseFields } from './parse-fields';
 import { SCHEDULER_FIELDS, type ConfigOf, type SchedulerKind } from './scheduler-config-schema';
 
@@ -26,9 +26,6 @@ export type {
 
 /** The diffusers release whose keys and defaults these configs have, as `_diffusers_version` states it on disk. */
 export const DIFFUSERS_VERSION = '0.40.0';
-
-/** Keys that say what wrote a file; they are set anew when one is written. */
-const FILE_MARKS: ReadonlySet<string> = new Set(['_class_name', '_diffusers_version']);
 
 const USE_DEFAULT_VALUES = snakeToCamel('_use_default_values');
 

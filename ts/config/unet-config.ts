@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { showValue } from '../arguments';
 import { ConfigError } from '../errors';
 import { frozenCopy } from './frozen-copy';
-import { bothSpellings, camelToSnake, isPlainObject } from './keys';
+import { bothSpellings, camelToSnake, FILE_MARKS, isPlainObject } from './keys';
 import { parseFields } from './parse-fields';
 import { DIFFUSERS_VERSION } from './scheduler-config';
 
@@ -126,9 +126,6 @@ const FIELDS = {
   numClassEmbeds: aCountOrNull(null),
   numTrainTimesteps: aCountOrNull(null),
 } satisfies { [Key in keyof UNet2DConfig]: z.ZodType<UNet2DConfig[Key]> };
-
-/** Keys that say what wrote a file; they are set anew when one is written. */
-const FILE_MARKS: ReadonlySet<string> = new Set(['_class_name', '_diffusers_version']);
 
 /**
  * Reads a UNet's `config.json`, keys in either spelling: types and sizes are checked, diffusers' defaults filled in and

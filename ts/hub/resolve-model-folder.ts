@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, NotFoundError, throwIfAborted } from '../errors';
+import { isFolder } from '../files/is-folder';
 import { isRepositoryName, isSafeRelativePath } from './repository';
 
 /** How far the download of a file is, in bytes. */
@@ -103,8 +104,4 @@ async function fromHub(name: string, options: HubOptions): Promise<string> {
   // Here and not above: the hub's client and undici take longer to load than all the rest of the package.
   const { repositoryFolder } = require('./repository-folder') as typeof import('./repository-folder');
   return repositoryFolder(name, options);
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }

@@ -3,6 +3,7 @@ import { copyFile, mkdir, open, readFile, rename, rm, stat, symlink } from 'node
 import { dirname, join, relative } from 'node:path';
 import { downloadFile, listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
 import { CheckpointError, NetworkError } from '../errors';
+import { isFolder } from '../files/is-folder';
 import { writeFileAtomic } from '../files/atomic-write';
 import { COMMIT, isSafeRelativePath, MAX_FILE_BYTES, type Repository } from './repository';
 import type { HubProgress } from './resolve-model-folder';
@@ -190,8 +191,4 @@ async function readRef(file: string): Promise<string | undefined> {
 async function sizeOf(file: string): Promise<number | undefined> {
   const stats = await stat(file).catch(() => undefined);
   return stats?.isFile() === true ? stats.size : undefined;
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }

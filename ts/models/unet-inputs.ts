@@ -2,9 +2,9 @@ import { showValue } from '../arguments';
 import { ArgumentError, DeviceError, DTypeError, ShapeError, TimestepError } from '../errors';
 import type { DType } from '../native/addon-types';
 import { Tensor } from '../tensor';
+import { isFloating } from '../tensor/tensor-data';
 import type { UNetForwardOptions, UNetLikeConfig, UNetTimestep } from './unet-like';
 
-const FLOATING: ReadonlySet<DType> = new Set(['float32', 'float64', 'float16', 'bfloat16']);
 const INTEGRAL: ReadonlySet<DType> = new Set(['int64', 'int32', 'uint8']);
 
 /** Where and as what a model takes its inputs. */
@@ -33,7 +33,7 @@ export function checkSample(sample: Tensor, { config, device }: UNetPlace): void
   if (height < 1 || width < 1 || height % unit !== 0 || width % unit !== 0) {
     throw new ShapeError(`sample's height and width must be multiples of ${unit}, got ${showShape(shape)}`);
   }
-  if (!FLOATING.has(sample.dtype)) throw new DTypeError(`sample must be of a floating dtype, got ${sample.dtype}`);
+  if (!isFloating(sample.dtype)) throw new DTypeError(`sample must be of a floating dtype, got ${sample.dtype}`);
   checkDevice('sample', sample, device);
 }
 
@@ -71,8 +71,8 @@ function fromTimestepTensor(timestep: Tensor, batch: number, device: string): Te
   if (shape.length > 1 || (numel !== 1 && numel !== batch)) {
     throw new ShapeError(`timestep must have shape [], [1] or [${batch}], got ${showShape(shape)}`);
   }
-  if (!FLOATING.has(dtype) && !INTEGRAL.has(dtype)) throw new DTypeError(`timestep must be of numbers, got ${dtype}`);
-  const cast = timestep.to({ dtype: FLOATING.has(dtype) ? 'float32' : 'int64', device });
+  if (!isFloating(dtype) && !INTEGRAL.has(dtype)) throw new DTypeError(`timestep must be of numbers, got ${dtype}`);
+  const cast = timestep.to({ dtype: isFloating(dtype) ? 'float32' : 'int64', device });
   const spread = cast.reshape([numel]).expand([batch]);
   cast.dispose();
   return spread;
@@ -91,7 +91,7 @@ export function toClassLabels(
   try {
     if (given.shape[0] !== batch)
       throw new ShapeError(`classLabels must be ${batch}, one a sample, got shape ${showShape(given.shape)}`);
-    if (FLOATING.has(given.dtype) && config.classEmbedType === 'identity') return given.to({ dtype, device });
+    if (isFloating(given.dtype) && config.classEmbedType === 'identity') return given.to({ dtype, device });
     if (!INTEGRAL.has(given.dtype) || given.shape.length !== 1) {
       throw new DTypeError(
         `classLabels must be ${batch} integers, got ${given.dtype} of shape ${showShape(given.shape)}`,

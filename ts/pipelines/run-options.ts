@@ -4,10 +4,9 @@ import { ArgumentError, ConfigError, DTypeError, ShapeError } from '../errors';
 import type { DiffusionImage } from '../image';
 import type { UNetLike } from '../models';
 import { toClassLabels } from '../models/unet-inputs';
-import type { DType } from '../native/addon-types';
-import type { Generator } from '../tensor';
-import { Tensor } from '../tensor';
+import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
+import { isFloating } from '../tensor/tensor-data';
 
 /** What a step hands to {@link RunOptions.callbackOnStepEnd}. The tensors are the callback's to keep. */
 export interface StepEnd {
@@ -75,7 +74,6 @@ const RUN_KEYS = [
 
 export const OUTPUT_TYPES: readonly OutputType[] = ['image', 'tensor', 'uint8'];
 
-const FLOATING: readonly DType[] = ['float32', 'float64', 'float16', 'bfloat16'];
 
 /** The largest batch: a bound on what a typing error may allocate, far above what any device holds. */
 const MAX_BATCH_SIZE = 65_536;
@@ -119,7 +117,7 @@ function sampleShape(unet: UNetLike, batchSize: number | undefined, latents: Ten
   }
   if (!(latents instanceof Tensor)) throw new ArgumentError(`latents must be a Tensor, got ${showValue(latents)}`);
   const { shape, dtype } = latents;
-  if (!FLOATING.includes(dtype)) throw new DTypeError(`latents must be of a floating dtype, got ${dtype}`);
+  if (!isFloating(dtype)) throw new DTypeError(`latents must be of a floating dtype, got ${dtype}`);
   if (shape.length !== 4 || shape[0] === 0 || shape[1] !== inChannels || (batchSize !== undefined && shape[0] !== batchSize)) {
     throw new ShapeError(`latents must be [${batchSize ?? 'B'}, ${inChannels}, H, W], got [${shape.join(', ')}]`);
   }

@@ -5,7 +5,7 @@ import type { DType, GeneratorHandles } from '../native/addon-types';
 import { Generator } from './generator';
 import { HANDLE } from './handle';
 import { callAten, Tensor, wrapTensor } from './tensor';
-import { checkDType, checkShape } from './tensor-data';
+import { checkDType, checkShape, FLOATING_DTYPES, isFloating, type FloatingDType } from './tensor-data';
 import { tidy } from './tidy';
 
 /** Where and in what dtype a tensor is made; float32 on the CPU by default. */
@@ -14,10 +14,6 @@ export interface CreateOptions {
   device?: string;
 }
 
-/** The dtypes that random numbers come in. */
-export type FloatingDType = 'float32' | 'float64' | 'float16' | 'bfloat16';
-
-const FLOATING: readonly FloatingDType[] = ['float32', 'float64', 'float16', 'bfloat16'];
 const CREATE_KEYS = ['dtype', 'device'] as const;
 
 const create = (name: string, args: readonly unknown[], options: CreateOptions): Tensor => {
@@ -49,7 +45,7 @@ export function randn(
   checkOptions('randn', options, [...CREATE_KEYS, 'generator']);
   const { generator, dtype = 'float32', device = 'cpu' } = options;
   const box = checkShape(shape);
-  if (!FLOATING.includes(dtype)) throw new DTypeError(`dtype of randn must be one of ${FLOATING.join(', ')}, got ${showValue(dtype)}`);
+  if (!isFloating(dtype)) throw new DTypeError(`dtype of randn must be one of ${FLOATING_DTYPES.join(', ')}, got ${showValue(dtype)}`);
   return wrapTensor(addon().randn(box, generatorHandles(generator), dtype, checkDevice(device)));
 }
 

@@ -45,6 +45,12 @@ const VIEW_OF: Record<DType, ViewClass> = {
 
 export const DTYPES = Object.keys(VIEW_OF) as readonly DType[];
 
+/** The dtypes that random numbers come in and models compute in. */
+export const FLOATING_DTYPES = ['float32', 'float64', 'float16', 'bfloat16'] as const satisfies readonly DType[];
+export type FloatingDType = (typeof FLOATING_DTYPES)[number];
+
+export const isFloating = (dtype: DType): dtype is FloatingDType => (FLOATING_DTYPES as readonly DType[]).includes(dtype);
+
 /** @throws DTypeError unless `dtype` is one of {@link DTYPES}. */
 export function checkDType(dtype: unknown, name = 'dtype'): DType {
   if (DTYPES.includes(dtype as DType)) return dtype as DType;
