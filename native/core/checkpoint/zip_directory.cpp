@@ -4,10 +4,9 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <set>
 
+#include "core/checkpoint/mapped_file.h"
 #include "core/errors.h"
 
 namespace nd {
@@ -32,28 +31,16 @@ T number(const char* at) {
   return value;
 }
 
+/// A zip file's bytes, and its name for messages.
 class File {
  public:
-  explicit File(const std::string& path) : path_(path) {
-    std::error_code error;
-    const auto status = std::filesystem::status(path, error);
-    if (status.type() == std::filesystem::file_type::not_found) fail(ErrorCode::not_found, path, " does not exist");
-    if (error) fail(ErrorCode::checkpoint, path, " can't be read: ", error.message());
-    if (!std::filesystem::is_regular_file(status)) fail(ErrorCode::checkpoint, path, " must be a file");
-    size_ = std::filesystem::file_size(path, error);
-    stream_.open(path, std::ios::binary);
-    if (error || !stream_) fail(ErrorCode::checkpoint, path, " can't be read");
-  }
+  File(std::string_view bytes, const std::string& path) : bytes_(bytes), path_(path) {}
 
-  uint64_t size() const { return size_; }
+  uint64_t size() const { return bytes_.size(); }
 
-  std::string read(uint64_t offset, uint64_t bytes) {
-    if (offset > size_ || bytes > size_ - offset) damaged("a part of it would lie beyond its end");
-    std::string data(bytes, '\0');
-    stream_.seekg(static_cast<std::streamoff>(offset));
-    if (!stream_.read(data.data(), static_cast<std::streamsize>(bytes)))
-      fail(ErrorCode::checkpoint, path_, " can't be read");
-    return data;
+  std::string_view read(uint64_t offset, uint64_t bytes) const {
+    if (offset > size() || bytes > size() - offset) damaged("a part of it would lie beyond its end");
+    return bytes_.substr(static_cast<size_t>(offset), static_cast<size_t>(bytes));
   }
 
   [[noreturn]] void damaged(const std::string& reason) const {
@@ -61,9 +48,8 @@ class File {
   }
 
  private:
-  std::string path_;
-  std::ifstream stream_;
-  uint64_t size_ = 0;
+  std::string_view bytes_;
+  const std::string& path_;
 };
 
 struct Directory {
@@ -71,7 +57,7 @@ struct Directory {
 };
 
 /// From the end of central directory record, which comes last but for a comment of at most 64 KiB; then zip64's.
-Directory find_directory(File& file) {
+Directory find_directory(const File& file) {
   if (file.size() < kEndSize) file.damaged("it is too short");
   const auto tail_size = std::min<uint64_t>(file.size(), kEndSize + 0xffff);
   const auto tail_offset = file.size() - tail_size;
@@ -99,7 +85,7 @@ Directory find_directory(File& file) {
 }
 
 /// zip64's 64-bit values stand in an extra field, in this order, for each 32-bit one that is all ones.
-void read_zip64(File& file, const std::string& extra, std::array<uint64_t*, 3> fields) {
+void read_zip64(const File& file, std::string_view extra, std::array<uint64_t*, 3> fields) {
   for (size_t at = 0; at + 4 <= extra.size();) {
     const size_t id = number<uint16_t>(&extra[at]), bytes = number<uint16_t>(&extra[at + 2]);
     at += 4;
@@ -115,7 +101,7 @@ void read_zip64(File& file, const std::string& extra, std::array<uint64_t*, 3> f
 }
 
 /// The record whose central header starts at `at`, which is moved behind it.
-ZipRecord read_record(File& file, const std::string& headers, size_t& at) {
+ZipRecord read_record(const File& file, std::string_view headers, size_t& at) {
   if (headers.size() - at < kCentralHeaderSize || number<uint32_t>(&headers[at]) != kCentralHeader) {
     file.damaged("its table of contents ends early");
   }
@@ -142,7 +128,7 @@ ZipRecord read_record(File& file, const std::string& headers, size_t& at) {
 }
 
 /// Where a record's bytes start, by its local header, which must agree with the central one.
-uint64_t data_offset(File& file, const ZipRecord& record) {
+uint64_t data_offset(const File& file, const ZipRecord& record) {
   const auto header = file.read(record.header, kLocalHeaderSize);
   if (number<uint32_t>(&header[0]) != kLocalHeader)
     file.damaged("the record '" + record.name + "' is not where it should be");
@@ -165,7 +151,8 @@ constexpr auto kCrcTables = [] {
   return tables;
 }();
 
-uint32_t update_crc(uint32_t crc, const std::string& data) {
+uint32_t crc32(std::string_view data) {
+  uint32_t crc = 0xffffffff;
   size_t i = 0;
   for (; i + 8 <= data.size(); i += 8) {
     const uint64_t word = number<uint64_t>(&data[i]) ^ crc;
@@ -173,13 +160,13 @@ uint32_t update_crc(uint32_t crc, const std::string& data) {
     for (size_t k = 0; k < 8; ++k) crc ^= kCrcTables[7 - k][(word >> (8 * k)) & 0xff];
   }
   for (; i < data.size(); ++i) crc = (crc >> 8) ^ kCrcTables[0][(crc ^ static_cast<uint8_t>(data[i])) & 0xff];
-  return crc;
+  return crc ^ 0xffffffff;
 }
 
 }  // namespace
 
-std::vector<ZipRecord> read_zip_directory(const std::string& path) {
-  File file(path);
+std::vector<ZipRecord> read_zip_directory(std::string_view bytes, const std::string& path) {
+  const File file(bytes, path);
   const auto directory = find_directory(file);
   const auto headers = file.read(directory.offset, directory.bytes);
   std::vector<ZipRecord> records;
@@ -188,8 +175,8 @@ std::vector<ZipRecord> read_zip_directory(const std::string& path) {
   for (size_t at = 0, i = 0; i < directory.records; ++i) {
     auto record = read_record(file, headers, at);
     if (!names.insert(record.name).second) file.damaged("two records are named '" + record.name + "'");
-    const auto offset = data_offset(file, record);
-    if (offset > directory.offset || record.stored_size > directory.offset - offset) {
+    record.data = data_offset(file, record);
+    if (record.data > directory.offset || record.stored_size > directory.offset - record.data) {
       file.damaged("the record '" + record.name + "' would lie beyond its end");
     }
     stored += record.stored_size;
@@ -201,20 +188,22 @@ std::vector<ZipRecord> read_zip_directory(const std::string& path) {
   return records;
 }
 
+std::vector<ZipRecord> read_zip_directory(const std::string& path) {
+  return read_zip_directory(map_file(path).view, path);
+}
+
+std::string_view read_stored_record(std::string_view bytes, const std::string& path, const ZipRecord& record) {
+  const File file(bytes, path);
+  if (record.deflated) file.damaged("'" + record.name + "' is packed, where it must be stored as it is");
+  const auto data = file.read(record.data, record.size);
+  if (crc32(data) != record.crc) file.damaged("the checksum of '" + record.name + "' is wrong");
+  return data;
+}
+
 void check_stored_records(const std::string& path, const std::vector<ZipRecord>& records) {
-  File file(path);
-  constexpr uint64_t kChunk = 1 << 20;
+  const auto bytes = map_file(path);
   for (const auto& record : records) {
-    if (record.deflated) continue;
-    auto offset = data_offset(file, record);
-    uint32_t crc = 0xffffffff;
-    for (uint64_t left = record.size; left > 0;) {
-      const auto bytes = std::min(left, kChunk);
-      crc = update_crc(crc, file.read(offset, bytes));
-      offset += bytes;
-      left -= bytes;
-    }
-    if ((crc ^ 0xffffffff) != record.crc) file.damaged("the checksum of '" + record.name + "' is wrong");
+    if (!record.deflated) read_stored_record(bytes.view, path, record);
   }
 }
 
