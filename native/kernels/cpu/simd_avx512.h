@@ -1,0 +1,56 @@
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+// Included after a target pragma. A file compiled for a wider instruction set uses no std template: the linker might
+// keep its copy of one for everybody.
+namespace nd::kernels::avx512 {
+
+#define ND_SIMD static inline __attribute__((always_inline))
+
+/// Registers the compiler may fill: 32.
+constexpr int kRegisters = 32;
+constexpr int64_t kWidth = 16;
+using Vec = __m512;
+
+/// The first n of kWidth lanes.
+ND_SIMD __mmask16 first(int64_t n) { return static_cast<__mmask16>((1U << n) - 1U); }
+
+ND_SIMD Vec set1(float v) { return _mm512_set1_ps(v); }
+ND_SIMD Vec zero() { return _mm512_setzero_ps(); }
+ND_SIMD Vec load(const float* p) { return _mm512_loadu_ps(p); }
+ND_SIMD Vec load_first(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+ND_SIMD void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+ND_SIMD void store_first(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first(n), v); }
+
+ND_SIMD Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
+ND_SIMD Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+ND_SIMD Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+ND_SIMD Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
+/// a·b + c in one rounding.
+ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+/// limit where v is beyond it, v elsewhere and where v is NaN.
+ND_SIMD Vec at_most(Vec v, float limit) { return _mm512_min_ps(set1(limit), v); }
+ND_SIMD Vec at_least(Vec v, float limit) { return _mm512_max_ps(set1(limit), v); }
+ND_SIMD Vec round_to_integer(Vec v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+/// v·2ⁿ for an integral n, to ∞ and through the subnormals.
+ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) { return _mm512_scalef_ps(v, n); }
+
+/// bfloat16 is the upper half of a float.
+ND_SIMD Vec widen(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
+/// Rounds to nearest, ties to even; any NaN becomes the quiet one.
+ND_SIMD __m256i narrow(Vec v) {
+  const __m512i bits = _mm512_castps_si512(v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+}
+ND_SIMD Vec load(const uint16_t* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+ND_SIMD Vec load_first(const uint16_t* p, int64_t n) { return widen(_mm256_maskz_loadu_epi16(first(n), p)); }
+ND_SIMD void store(uint16_t* p, Vec v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(v)); }
+ND_SIMD void store_first(uint16_t* p, Vec v, int64_t n) { _mm256_mask_storeu_epi16(p, first(n), narrow(v)); }
+
+}  // namespace nd::kernels::avx512

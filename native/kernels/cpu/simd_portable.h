@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+/// Four lanes in plain C++, which compilers turn into SSE2 or NEON; the functions mirror simd_avx512.h's. There is no
+/// fused multiply-add here: std::fma is a library call where the instruction is missing.
+namespace nd::kernels::portable {
+
+#define ND_SIMD static inline __attribute__((always_inline))
+
+constexpr int kRegisters = 16;
+constexpr int64_t kWidth = 4;
+using Vec = float __attribute__((vector_size(16)));
+
+ND_SIMD Vec set1(float v) { return Vec{v, v, v, v}; }
+ND_SIMD Vec zero() { return set1(0); }
+ND_SIMD Vec load_first(const float* p, int64_t n) {
+  Vec v = zero();
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+ND_SIMD void store_first(float* p, Vec v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+ND_SIMD Vec load(const float* p) {
+  Vec v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+ND_SIMD void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+
+ND_SIMD Vec add(Vec a, Vec b) { return a + b; }
+ND_SIMD Vec sub(Vec a, Vec b) { return a - b; }
+ND_SIMD Vec mul(Vec a, Vec b) { return a * b; }
+ND_SIMD Vec div(Vec a, Vec b) { return a / b; }
+ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+ND_SIMD Vec at_most(Vec v, float limit) {
+  for (int i = 0; i < kWidth; ++i) v[i] = limit < v[i] ? limit : v[i];
+  return v;
+}
+ND_SIMD Vec at_least(Vec v, float limit) {
+  for (int i = 0; i < kWidth; ++i) v[i] = limit > v[i] ? limit : v[i];
+  return v;
+}
+/// Adding and taking away 1.5·2²³ rounds to nearest, ties to even, for |v| < 2²².
+ND_SIMD Vec round_to_integer(Vec v) {
+  const Vec magic = set1(12582912.0F);
+  return (v + magic) - magic;
+}
+ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) {
+  for (int i = 0; i < kWidth; ++i) {
+    if (n[i] != n[i]) continue;  // v is NaN too
+    const int32_t exponent = static_cast<int32_t>(n[i]);
+    const int32_t half = exponent / 2;
+    const uint32_t bits[2] = {static_cast<uint32_t>(half + 127) << 23,
+                              static_cast<uint32_t>(exponent - half + 127) << 23};
+    float factors[2];
+    std::memcpy(factors, bits, sizeof factors);
+    v[i] = v[i] * factors[0] * factors[1];
+  }
+  return v;
+}
+
+ND_SIMD Vec load_first(const uint16_t* p, int64_t n) {
+  Vec v = zero();
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
+    float lane;
+    std::memcpy(&lane, &bits, sizeof lane);
+    v[i] = lane;
+  }
+  return v;
+}
+ND_SIMD void store_first(uint16_t* p, Vec v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float lane = v[i];
+    uint32_t bits;
+    std::memcpy(&bits, &lane, sizeof bits);
+    p[i] = lane != lane ? uint16_t{0x7fc0} : static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+  }
+}
+ND_SIMD Vec load(const uint16_t* p) { return load_first(p, kWidth); }
+ND_SIMD void store(uint16_t* p, Vec v) { store_first(p, v, kWidth); }
+
+}  // namespace nd::kernels::portable
