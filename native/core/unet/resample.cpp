@@ -1,0 +1,30 @@
+#include "core/unet/resample.h"
+
+#include <ATen/ATen.h>
+
+namespace nd {
+namespace {
+
+/// [C, 1, 4, 4]: the outer product of (1, 3, 3, 1), its sum 1.
+at::Tensor fir_kernel(const at::Tensor& x) {
+  const auto taps = at::tensor({1.0, 3.0, 3.0, 1.0}, at::kFloat);
+  const auto kernel = at::outer(taps, taps) / 64.0;
+  return kernel.to(x.device(), x.scalar_type()).expand({x.size(1), 1, 4, 4}).contiguous();
+}
+
+}  // namespace
+
+at::Tensor resample(const at::Tensor& x, Resample kind) {
+  const auto channels = x.size(1);
+  switch (kind) {
+    case Resample::none: return x;
+    case Resample::down: return at::avg_pool2d(x, 2, 2);
+    case Resample::up: return at::upsample_nearest2d(x, std::nullopt, std::vector<double>{2, 2});
+    case Resample::fir_down: return at::conv2d(x, fir_kernel(x), {}, 2, 1, 1, channels);
+    // Zeros between the pixels, filtered at gain 4: the transposed convolution of the same kernel.
+    case Resample::fir_up: return at::conv_transpose2d(x, fir_kernel(x) * 4, {}, 2, 1, 0, channels);
+  }
+  return x;
+}
+
+}  // namespace nd

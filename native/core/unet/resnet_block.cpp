@@ -1,0 +1,56 @@
+#include "core/unet/resnet_block.h"
+
+#include <ATen/ATen.h>
+
+namespace nd {
+namespace {
+
+ImageSize resampled(ImageSize size, Resample kind) {
+  switch (kind) {
+    case Resample::none: return size;
+    case Resample::down:
+    case Resample::fir_down: return size.halved();
+    case Resample::up:
+    case Resample::fir_up: return size.doubled();
+  }
+  return size;
+}
+
+int64_t time_width(const ResnetBlock::Shape& shape, const UNet2DConfig& config) {
+  return config.resnet_time_scale_shift == TimeScaleShift::scale_shift ? 2 * shape.out : shape.out;
+}
+
+}  // namespace
+
+// The members are taken in the order in which diffusers' constructor makes them: a seed then gives its weights.
+ResnetBlock::ResnetBlock(const Scope& scope, const Shape& shape, const UNet2DConfig& config, TimeProjections& projections,
+                         ImageSize size)
+    : resample_(shape.resample),
+      output_scale_factor_(shape.output_scale_factor),
+      time_scale_shift_(config.resnet_time_scale_shift),
+      norm1_(scope / "norm1", shape.in, shape.groups, config.norm_eps, config.act_fn),
+      conv1_(Convolution::take(scope / "conv1", {shape.in, shape.out, 3, 1, 1}, resampled(size, resample_))),
+      time_slot_(projections.add(scope / "time_emb_proj", config.time_embed_dim(), time_width(shape, config))),
+      norm2_(scope / "norm2", shape.out, shape.groups_out, config.norm_eps, config.act_fn),
+      conv2_(Convolution::take(scope / "conv2", {shape.out, shape.out, 3, 1, 1}, resampled(size, resample_))) {
+  if (shape.shortcut || shape.in != shape.out) {
+    shortcut_ = Convolution::take(scope / "conv_shortcut", {shape.in, shape.out, 1}, resampled(size, resample_));
+  }
+}
+
+at::Tensor ResnetBlock::operator()(const at::Tensor& x, const Condition& condition) const {
+  const auto time = condition[time_slot_];
+  auto h = resample(norm1_(x), resample_);
+  if (time_scale_shift_ == TimeScaleShift::shift) {
+    h = norm2_.in_place((*conv1_)(h, {.offset = time}));
+  } else {
+    const auto halves = time.chunk(2, 1);
+    h = norm2_.in_place((*conv1_)(h), Modulation{halves[0], halves[1]});
+  }
+  const auto past = resample(x, resample_);
+  return (*conv2_)(h, {.residual = shortcut_ ? (*shortcut_)(past) : past,
+                       .into_residual = shortcut_ != nullptr,
+                       .divisor = output_scale_factor_});
+}
+
+}  // namespace nd
