@@ -8,10 +8,10 @@ compared with diffusers for several batches, sizes, dtypes and devices.
 
 examples:
   pip install -r scripts/requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu
-  python scripts/export_torchscript.py models/fashion-mnist-ddpm
-      writes models/fashion-mnist-ddpm/unet/unet.pt, where the pipelines look for it
-  python scripts/export_torchscript.py my-unet -o my-unet.pt
-      then: node-diffusers sample --model my-unet.pt
+  python scripts/export_torchscript.py models/fashion-mnist-ddpm -o clothes.pt
+      then: node-diffusers sample --model clothes.pt
+  python scripts/export_torchscript.py my-unet
+      writes my-unet/unet.pt; pipelines run it where the folder has no weights of diffusers
 
 A repository of the Hugging Face hub: fetch it first with `hf download REPO --local-dir FOLDER`.
 """

@@ -67,9 +67,24 @@ export type {
   TimestepSpacing,
   VarianceType,
 } from './config/scheduler-config';
+export type {
+  ActivationName,
+  ClassEmbedType,
+  DownBlockType,
+  MidBlockType,
+  ResampleType,
+  ResnetTimeScaleShift,
+  TimeEmbeddingType,
+  UNet2DConfig,
+  UNet2DConfigInput,
+  UpBlockType,
+} from './config/unet2d-config';
 export {
   TorchScriptModel,
+  UNet2DModel,
   type TorchScriptLoadOptions,
+  type UNet2DOptions,
+  type UNet2DTarget,
   type UNetForwardOptions,
   type UNetLike,
   type UNetLikeConfig,
@@ -90,3 +105,4 @@ export {
 } from './pipelines';
 export { DiffusionImage, makeGrid, type EncodeOptions, type GridOptions, type ImageFormat } from './image';
 export type { HubOptions } from './hub';
+export { getNumThreads, setNumThreads } from './native/threads';

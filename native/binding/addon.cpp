@@ -9,14 +9,16 @@
 #include "binding/ops_wrap.h"
 #include "binding/scheduler_wrap.h"
 #include "binding/tensor_wrap.h"
+#include "binding/thread_budget.h"
 #include "binding/torchscript_wrap.h"
+#include "binding/unet_wrap.h"
 #include "core/device.h"
 #include "core/sampling/noise_source.h"
 
 namespace nd::binding {
 namespace {
 
-/// Enough that one slow forward does not hold up the others; each uses all of libtorch's threads within an operator.
+/// Enough that one slow forward does not hold up the others; they share the process's threads (ThreadBudget).
 constexpr size_t kExecutorThreads = 4;
 
 /// init({ makeError: (code: string, message: string) => Error }): void
@@ -34,12 +36,23 @@ Napi::Value randn_js(const Napi::CallbackInfo& info) {
   });
 }
 
-/// threads(): { intraOp: number; available: number }
+/// threads(): { limit: number; inUse: number; peak: number; intraOp: number; available: number }
 Napi::Value threads(const Napi::CallbackInfo& info) {
   auto result = Napi::Object::New(info.Env());
+  const auto counts = ThreadBudget::process().counts();
+  result.Set("limit", counts.limit);
+  result.Set("inUse", counts.in_use);
+  result.Set("peak", counts.peak);
   result.Set("intraOp", at::get_num_threads());
   result.Set("available", available_threads());
   return result;
+}
+
+/// setThreads(limit: number): void, for the executors' jobs together and for operators on the JS thread
+void set_threads(const Napi::CallbackInfo& info) {
+  const int limit = info[0].As<Napi::Number>();
+  ThreadBudget::process().set_limit(limit);
+  at::set_num_threads(limit);
 }
 
 /// runtime(): { torchVersion: string; cuda: boolean; cudaDevices: number; parallel: string }
@@ -57,15 +70,17 @@ Napi::Value runtime(const Napi::CallbackInfo& info) {
 Napi::Object define(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonData());
   addon_data(env).executor = std::make_unique<Executor>(env, kExecutorThreads);
-  at::set_num_threads(available_threads());
+  at::set_num_threads(ThreadBudget::process().counts().limit);
   TensorHandle::define(env, exports);
   GeneratorHandle::define(env, exports);
   SchedulerHandle::define(env, exports);
   TorchScriptHandle::define(env, exports);
+  UNetHandle::define(env, exports);
   define_ops(env, exports);
   exports.Set("init", Napi::Function::New(env, init, "init"));
   exports.Set("randn", Napi::Function::New(env, randn_js, "randn"));
   exports.Set("threads", Napi::Function::New(env, threads, "threads"));
+  exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));
   exports.Set("runtime", Napi::Function::New(env, runtime, "runtime"));
   return exports;
 }

@@ -2,7 +2,7 @@
 
 #include <ATen/Parallel.h>
 
-#include "core/device.h"
+#include "binding/thread_budget.h"
 
 namespace nd::binding {
 namespace {
@@ -39,13 +39,19 @@ void Executor::submit(std::unique_ptr<Task> task) {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
     queue_.push_back(std::move(task));
-    if (!idle_.empty()) {
-      idle_.back()->called = true;
-      idle_.back()->wake.notify_one();
-      idle_.pop_back();
-    }
+    ThreadBudget::process().announce();
+    // Without room the worker that frees some goes on with it: another one's OpenMP threads would spin beside its own.
+    if (busy_ == 0 || ThreadBudget::process().has_room()) call_idle_worker();
   }
   if (pending_++ == 0) napi_ref_threadsafe_function(env_, to_js_);
+}
+
+/// Under the lock.
+void Executor::call_idle_worker() {
+  if (idle_.empty()) return;
+  idle_.back()->called = true;
+  idle_.back()->wake.notify_one();
+  idle_.pop_back();
 }
 
 void Executor::stop() {
@@ -53,9 +59,11 @@ void Executor::stop() {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
     stopping_ = true;
+    ThreadBudget::process().withdraw(static_cast<int>(queue_.size()));
     queue_.clear();
     for (auto& worker : workers_) worker.wake.notify_one();
   }
+  ThreadBudget::process().wake();
   for (auto& worker : workers_) worker.thread.join();
 }
 
@@ -68,7 +76,10 @@ void Executor::deliver(napi_env env, napi_value, void* context, void* data) {
 }
 
 void Executor::run(Worker& worker) {
-  at::set_num_threads(available_threads());  // OpenMP keeps the number per thread
+  // libtorch, and this library's copy of its inline functions, set a thread's number once when they meet it: before ours.
+  at::get_num_threads();
+  at::internal::lazy_init_num_threads();
+  auto& budget = ThreadBudget::process();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (queue_.empty()) {
@@ -79,9 +90,19 @@ void Executor::run(Worker& worker) {
     }
     auto task = std::move(queue_.front());
     queue_.pop_front();
+    ++busy_;
     lock.unlock();
-    task->execute();
+    const int threads = budget.acquire(static_cast<int>(workers_.size()), stopping_);
+    if (threads > 0) {
+      lock.lock();
+      if (!queue_.empty() && budget.has_room()) call_idle_worker();
+      lock.unlock();
+      at::set_num_threads(threads);  // OpenMP keeps the number per thread
+      task->execute();
+    }
+    budget.release(threads);
     lock.lock();
+    --busy_;
     if (stopping_) return;
     // Under the lock, so that whoever gets the result and submits the next task finds this worker idle.
     if (napi_call_threadsafe_function(to_js_, task.get(), napi_tsfn_nonblocking) == napi_ok) task.release();

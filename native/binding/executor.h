@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -21,7 +22,8 @@ class Task {
 };
 
 /// The addon's own threads, one pool per Node environment: libuv's four stay free for fs, dns and sharp. The event loop
-/// is kept alive while a task is under way, and only then.
+/// is kept alive while a task is under way, and only then. Tasks start in the order they were submitted, each with its
+/// share of the process's ThreadBudget.
 class Executor {
  public:
   Executor(Napi::Env env, size_t threads);
@@ -42,13 +44,15 @@ class Executor {
 
   static void deliver(napi_env env, napi_value, void* context, void* data);
   void run(Worker& worker);
+  void call_idle_worker();
 
   napi_threadsafe_function to_js_ = nullptr;
   size_t pending_ = 0;  // touched on the JS thread only
   napi_env env_;
   std::mutex mutex_;
   std::deque<std::unique_ptr<Task>> queue_;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_ = false;
+  size_t busy_ = 0;  // workers that have a task
   std::deque<Worker> workers_;
   // The one that worked last is called first: every thread that enters libtorch's operators gets OpenMP threads of its
   // own, and where they outnumber the cores OpenMP stops spinning between operators, which takes twice the time.

@@ -15,6 +15,7 @@ struct AddonData {
   Napi::FunctionReference tensor_constructor;
   Napi::FunctionReference generator_constructor;
   Napi::FunctionReference torchscript_constructor;
+  Napi::FunctionReference unet_constructor;
 };
 
 inline AddonData& addon_data(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }

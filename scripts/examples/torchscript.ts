@@ -1,14 +1,16 @@
 // Any model that torch.jit.save wrote, with a config of one's own, as a pipeline's UNet and by itself.
 // A TorchScript file is a program: load only files you trust.
-//   npx tsx scripts/examples/torchscript.ts [OUT_DIR] [STEPS]
+//   npx tsx scripts/examples/torchscript.ts [OUT_DIR] [STEPS] [FILE.pt], of a UNet of grey 32×32 images
 import { join } from 'node:path';
 // A program would import from 'node-diffusers'.
 import { DDIMPipeline, DDIMScheduler, Generator, randn, Tensor, TorchScriptModel } from '../../ts/index';
 
-const [out = 'out', steps = '20'] = process.argv.slice(2);
+/** A UNet with random weights: it draws noise. */
+const TINY = join(__dirname, '../../test/fixtures/torchscript/tiny-grey.pt');
+const [out = 'out', steps = '20', file = TINY] = process.argv.slice(2);
 
 async function main(): Promise<void> {
-  const model = await TorchScriptModel.load(join(__dirname, '../../models/fashion-mnist-ddpm/unet/unet.pt'));
+  const model = await TorchScriptModel.load(file);
   for (const { name, type } of model.inputs) process.stdout.write(`takes ${name}: ${type}\n`);
   const noise = await model.forward<Tensor>(randn([2, 1, 32, 32]), Tensor.from([999n, 10n]));
   process.stdout.write(`gives ${noise.dtype} [${noise.shape.join(', ')}]\n`);

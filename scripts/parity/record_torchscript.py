@@ -162,13 +162,10 @@ def write(folder: Path, name: str, module) -> None:
     (folder / f"{name}.pt").write_bytes(serialize(module.eval(), {}))
 
 
-def tiny_unet() -> UNet2DModel:
+def tiny_unet(**config) -> UNet2DModel:
     torch.manual_seed(0)
     return UNet2DModel(
-        sample_size=8,
-        in_channels=2,
-        out_channels=2,
-        num_class_embeds=3,
+        **config,
         block_out_channels=(8,),
         norm_num_groups=4,
         layers_per_block=1,
@@ -178,12 +175,16 @@ def tiny_unet() -> UNet2DModel:
     ).eval()
 
 
-def record_unet(out: Path) -> None:
-    """A class-conditional UNet through the exporter, and diffusers' own results for it."""
-    unet = tiny_unet()
+def export_unet(unet: UNet2DModel, file: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         unet.save_pretrained(folder)
-        export(Path(folder), out / "tiny-unet.pt", say=lambda line: None)
+        export(Path(folder), file, say=lambda line: None)
+
+
+def record_unet(out: Path) -> None:
+    """A class-conditional UNet through the exporter, and diffusers' own results for it."""
+    unet = tiny_unet(sample_size=8, in_channels=2, out_channels=2, num_class_embeds=3)
+    export_unet(unet, out / "tiny-unet.pt")
     store = Store("tiny-unet", COMMAND, "What diffusers gives for the UNet in tiny-unet.pt.")
     forwards = []
     for batch, fractional in ((1, False), (3, False), (2, True)):
@@ -219,6 +220,9 @@ def main() -> None:
     (out / "torch-save.pt").write_bytes(plain.getvalue())
     with torch.no_grad():
         record_unet(out)
+        grey = tiny_unet(sample_size=32, in_channels=1, out_channels=1)
+        export_unet(grey, out / "tiny-grey.pt")
+        torch.save(grey.state_dict(), out / "tiny-grey-weights.bin")
 
 
 if __name__ == "__main__":

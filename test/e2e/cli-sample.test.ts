@@ -3,6 +3,7 @@ import { cp, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
+import { UNet2DModel } from '../../ts/index';
 import { FakeHub } from '../unit/hub/fake-hub';
 import { runCli, startCli } from './cli-process';
 
@@ -71,22 +72,56 @@ describe('node-diffusers sample', function () {
     assert.ok(largestDifference(await pixels('quadratic/0.png'), await pixels('leading/0.png')) > 0);
   });
 
-  it('runs a TorchScript file by itself as it runs in its folder', async () => {
-    await cp(join(EMBEDDED_MODEL, 'unet/unet.pt'), join(cwd, 'unet.pt'));
-    await succeeds('--model unet.pt --steps 4 --count 1 --out file');
-    await succeeds(`--model ${EMBEDDED_MODEL} --steps 4 --count 1 --out folder`);
+  it('runs a TorchScript file by itself as it runs in its folder, and as its weights do', async () => {
+    const file = join(__dirname, '../fixtures/torchscript/tiny-grey.pt');
+    await succeeds(`--model ${file} --steps 4 --count 1 --out file`);
+    await cp(join(EMBEDDED_MODEL, 'scheduler'), join(cwd, 'pipeline/scheduler'), { recursive: true });
+    await cp(file, join(cwd, 'pipeline/unet/unet.pt'));
+    await succeeds('--model pipeline --steps 4 --count 1 --out folder');
     assert.deepEqual(await pixels('file/0.png'), await pixels('folder/0.png'));
+    const unet = await UNet2DModel.fromTorchScript(file);
+    await unet.savePretrained(join(cwd, 'pipeline/unet'));
+    await succeeds('--model pipeline --steps 4 --count 1 --out native');
+    assert.ok(largestDifference(await pixels('native/0.png'), await pixels('file/0.png')) <= 1);
+    await succeeds('--model pipeline/unet/diffusion_pytorch_model.safetensors --steps 4 --count 1 --out weights');
+    assert.deepEqual(await pixels('weights/0.png'), await pixels('native/0.png'));
+  });
+
+  it('draws a class, guided or not', async () => {
+    const unet = UNet2DModel.fromConfig(
+      { sampleSize: 8, inChannels: 1, outChannels: 1, numClassEmbeds: 4, normNumGroups: 4, layersPerBlock: 1, blockOutChannels: [8],
+        downBlockTypes: ['DownBlock2D'], upBlockTypes: ['UpBlock2D'], addAttention: false },
+    ); // prettier-ignore
+    await unet.savePretrained(join(cwd, 'classes/unet'));
+    await cp(join(EMBEDDED_MODEL, 'scheduler'), join(cwd, 'classes/scheduler'), { recursive: true });
+    const drawn = async (line: string, name: string) => {
+      await succeeds(`--model classes --steps 3 --count 1 --out ${name} ${line}`);
+      return pixels(`${name}/0.png`);
+    };
+    const plain = await drawn('--class 1', 'plain');
+    assert.deepEqual(await drawn('--class 1 --guidance-scale 1', 'one'), plain);
+    assert.notDeepEqual(await drawn('--class 1 --guidance-scale 6', 'six'), plain);
+    for (const [line, message] of [
+      ['--class 4', /^node-diffusers: --class must be an integer in 0 … 3 for this model, got 4;/],
+      ['--steps 2', /^node-diffusers: --class must be an integer in 0 … 3 for this model, got none;/],
+      ['--guidance-scale 3', /^node-diffusers: --guidance-scale goes with --class;/],
+      ['--class 1 --guidance-scale 0.5', /^node-diffusers: --guidance-scale must be a number from 1 up, got "0\.5";/],
+      ['--class 1 --variant ../x', /^node-diffusers: --variant must be a word such as fp16, got/],
+    ] as const) {
+      const { status, stderr } = await sample(`--model classes ${line}`);
+      assert.deepEqual([status, message.test(stderr)], [2, true], stderr);
+    }
   });
 
   it('draws from a hub repository, and offline from the cache', async () => {
-    const files = ['model_index.json', 'scheduler/scheduler_config.json', 'unet/config.json', 'unet/unet.pt'];
+    const files = ['model_index.json', 'scheduler/scheduler_config.json', 'unet/config.json', 'unet/diffusion_pytorch_model.safetensors'];
     const hub = new FakeHub(
       'someone/clothes',
       await Promise.all(
         files.map(async (path) => ({
           path,
           content: await readFile(join(EMBEDDED_MODEL, path)),
-          lfs: path.endsWith('.pt'),
+          lfs: path.endsWith('.safetensors'),
         })),
       ),
     );

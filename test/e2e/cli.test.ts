@@ -35,7 +35,7 @@ describe('the command line', function () {
     ]) {
       assert.match(sample.stdout, new RegExp(`--${option} <`));
     }
-    assert.match(sample.stdout, /is a\nprogram: run only those you trust/);
+    assert.match(sample.stdout, /is a\s+program: run only those you trust/);
   });
 
   it('prints its version', async () => {

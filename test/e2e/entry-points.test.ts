@@ -34,8 +34,8 @@ describe('e2e/entry points', () => {
     const contract = [
       ...['Tensor', 'Generator', 'manualSeed', 'ops', 'tidy'],
       ...['randn', 'zeros', 'ones', 'full', 'arange', 'linspace', 'cat', 'stack', 'lerp', 'slerp'],
-      ...['DDPMScheduler', 'DDIMScheduler', 'DDIMInverseScheduler', 'TorchScriptModel'],
-      ...['DDPMPipeline', 'DDIMPipeline', 'DiffusionPipeline', 'DiffusersError', 'LibtorchError'],
+      ...['DDPMScheduler', 'DDIMScheduler', 'DDIMInverseScheduler', 'TorchScriptModel', 'UNet2DModel'],
+      ...['DDPMPipeline', 'DDIMPipeline', 'DiffusionPipeline', 'DiffusersError', 'LibtorchError', 'setNumThreads', 'getNumThreads'],
     ];
     assert.deepEqual(
       contract.filter((name) => !names.includes(name)),

@@ -11,15 +11,18 @@ import {
   LibtorchError,
   Tensor,
   TorchScriptModel,
+  UNet2DModel,
   arange,
   cat,
   full,
+  getNumThreads,
   lerp,
   linspace,
   manualSeed,
   ones,
   ops,
   randn,
+  setNumThreads,
   slerp,
   stack,
   tidy,
@@ -29,6 +32,7 @@ import {
   type DType,
   type DiffusionImage,
   type ErrorCode,
+  type UNet2DConfig,
   type UNetLike,
 } from 'node-diffusers';
 
@@ -144,7 +148,38 @@ async function pipelines(signal: AbortSignal): Promise<void> {
   void output;
 }
 
+async function models(signal: AbortSignal): Promise<void> {
+  const unet = await UNet2DModel.fromPretrained('google/ddpm-cifar10-32', {
+    subfolder: 'unet',
+    variant: 'fp16',
+    useSafetensors: true,
+    dtype: 'bfloat16',
+    device: 'cuda:0',
+    revision: 'main',
+    signal,
+  });
+  const block: UNet2DConfig['downBlockTypes'] = ['DownBlock2D', 'AttnSkipDownBlock2D'];
+  const made = UNet2DModel.fromConfig(
+    { sampleSize: [8, 16], downBlockTypes: block, actFn: 'gelu', classEmbedType: null, midBlockType: null },
+    { generator: new Generator({ seed: 1 }), dtype: 'float16' },
+  );
+  UNet2DModel.fromConfig(made.config);
+  UNet2DModel.fromConfig({ _class_name: 'UNet2DModel', sample_size: 32, down_block_types: ['DownBlock2D'] });
+  UNet2DModel.fromConfig(JSON.parse('{}'));
+  await UNet2DModel.fromTorchScript('unet.pt', { config: made.config, dtype: 'float32' });
+  const { sample } = await unet.forward(randn([2, 3, 8, 8]), new Int32Array([1, 2]), { classLabels: [0, 1], signal });
+  same<typeof sample, Tensor>(true);
+  await (await made.to({ dtype: 'float32', device: 'cpu' })).savePretrained('folder');
+  const like: UNetLike = made;
+  const pipe = new DDIMPipeline({ unet: like, scheduler: new DDIMScheduler() });
+  await pipe.run({ classLabels: [1], guidanceScale: 4, nullClassLabel: 10 });
+  await pipe.run({ classLabels: sample, guidanceScale: 4, nullClassLabel: sample });
+  setNumThreads(getNumThreads());
+  made.dispose();
+}
+
 try {
+  await models(AbortSignal.timeout(1000));
   await pipelines(AbortSignal.timeout(1000));
   schedulers(tensors());
 } catch (error) {

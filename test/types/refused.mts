@@ -7,7 +7,9 @@ import {
   Generator,
   Tensor,
   TorchScriptModel,
+  UNet2DModel,
   randn,
+  setNumThreads,
   tidy,
   zeros,
 } from 'node-diffusers';
@@ -96,3 +98,27 @@ void DDIMPipeline.fromPretrained('folder', { dtype: 'half' });
 void TorchScriptModel.load('file.pt', { map_location: 'cpu' });
 // @ts-expect-error a pipeline needs both parts
 new DDIMPipeline({ scheduler: new DDIMScheduler() });
+// @ts-expect-error an unknown activation
+UNet2DModel.fromConfig({ actFn: 'tanh' });
+// @ts-expect-error in diffusers' spelling too
+UNet2DModel.fromConfig({ act_fn: 'tanh' });
+// @ts-expect-error an unknown block
+UNet2DModel.fromConfig({ downBlockTypes: ['CrossAttnDownBlock2D'] });
+// @ts-expect-error a block of the way up on the way down
+UNet2DModel.fromConfig({ downBlockTypes: ['UpBlock2D'] });
+// @ts-expect-error an unknown time embedding
+UNet2DModel.fromConfig({ timeEmbeddingType: 'rotary' });
+// @ts-expect-error an unknown key
+UNet2DModel.fromConfig({ inChanels: 3 });
+// @ts-expect-error an unknown dtype
+void UNet2DModel.fromPretrained('folder', { dtype: 'fp16' });
+// @ts-expect-error Python's spelling of an option
+void UNet2DModel.fromPretrained('folder', { torch_dtype: 'float16' });
+// @ts-expect-error a generator, not a seed
+UNet2DModel.fromConfig({}, { seed: 1 });
+// @ts-expect-error it is made by its static methods
+new UNet2DModel();
+// @ts-expect-error guidance is a number
+void pipe.run({ classLabels: [1], guidanceScale: '4' });
+// @ts-expect-error a number is wanted
+setNumThreads('4');

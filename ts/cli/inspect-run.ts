@@ -1,17 +1,20 @@
 import { readdir, stat } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { readJsonFile } from '../config/json-file';
-import { ArgumentError, CheckpointError, NotFoundError } from '../errors';
+import { isPlainObject } from '../config/keys';
+import { ArgumentError, CheckpointError, LibtorchError, NotFoundError } from '../errors';
+import { readTorchScriptRecords } from '../models/torchscript-records';
+import { addon } from '../native/addon';
 import { EMBEDDED_MODEL } from './embedded-model';
-import { formatBytes, formatCount, formatTable, formatValue } from './format';
+import { formatBytes, formatCount, formatTable, formatValue, plural } from './format';
 import { readSafetensorsHeader } from './safetensors-header';
-import { readTorchScriptRecords } from './torchscript-records';
 
-/** A file of weights. `parameters` is null where the file doesn't tell. */
+/** A file of weights. `tensors` and `parameters` are null where the file doesn't tell. */
 export interface WeightsReport {
   readonly file: string;
-  readonly format: 'safetensors' | 'torchscript';
+  readonly format: 'safetensors' | 'torchscript' | 'bin';
   readonly bytes: number;
+  readonly tensors: number | null;
   readonly parameters: number | null;
   /** The dtypes of its tensors, in alphabetical order. */
   readonly dtypes: readonly string[];
@@ -60,7 +63,7 @@ export async function inspect(path: string): Promise<InspectReport> {
   if (index === null) {
     const component = await inspectFolder(path, basename(path));
     if (component === null) {
-      throw new CheckpointError(`${path} holds no model: no model_index.json, config.json, .safetensors or .pt`);
+      throw new CheckpointError(`${path} holds no model: no model_index.json, config.json, .safetensors, .bin or .pt`);
     }
     return summary(path, 'component', component.className, [component]);
   }
@@ -99,16 +102,21 @@ async function inspectFile(path: string): Promise<ComponentReport> {
   switch (extname(path).toLowerCase()) {
     case '.safetensors':
       return { name, className: null, config: null, weights: [await safetensorsReport(path)] };
+    case '.bin':
+      return { name, className: null, config: null, weights: [await binReport(path)] };
     case '.pt': {
       const { config, weights } = await torchScriptReport(path);
       return { name, className: classOf(config), config, weights: [weights] };
     }
     case '.json': {
       const config = await readJsonFile(path);
+      if (isPlainObject(config['weight_map'])) {
+        return { name, className: null, config: null, weights: await shardReports(path, config['weight_map']) };
+      }
       return { name, className: classOf(config), config, weights: [] };
     }
     default:
-      throw new ArgumentError(`inspect reads a folder, .safetensors, .pt or .json, got ${path}`);
+      throw new ArgumentError(`inspect reads a folder, .safetensors, .bin, .pt or .json, got ${path}`);
   }
 }
 
@@ -119,22 +127,51 @@ async function inspectFolder(folder: string, name: string): Promise<ComponentRep
   const weights: WeightsReport[] = [];
   for (const file of files.filter((one) => one.endsWith('.safetensors')))
     weights.push(await safetensorsReport(join(folder, file)));
+  for (const file of files.filter((one) => one.endsWith('.bin'))) weights.push(await binReport(join(folder, file)));
   for (const file of files.filter((one) => one.endsWith('.pt')))
     weights.push((await torchScriptReport(join(folder, file))).weights);
   return config === null && weights.length === 0 ? null : { name, className: classOf(config), config, weights };
 }
 
 async function safetensorsReport(path: string): Promise<WeightsReport> {
-  const { bytes, parameters, dtypes } = await readSafetensorsHeader(path);
-  return { file: basename(path), format: 'safetensors', bytes, parameters, dtypes };
+  return { file: basename(path), format: 'safetensors', ...(await readSafetensorsHeader(path)) };
+}
+
+/** A torch.save file is read by the addon; without it, only its size is known. */
+async function binReport(path: string): Promise<WeightsReport> {
+  const { size: bytes } = await stat(path);
+  const report = { file: basename(path), format: 'bin', bytes } as const;
+  try {
+    const entries = await addon().openCheckpoint(path);
+    const parameters = entries.reduce((sum, { shape }) => sum + shape.reduce((product, side) => product * side, 1), 0);
+    const dtypes = [...new Set(entries.map(({ dtype }) => dtype))].sort();
+    return { ...report, tensors: entries.length, parameters, dtypes };
+  } catch (error) {
+    if (!(error instanceof LibtorchError)) throw error;
+    return { ...report, tensors: null, parameters: null, dtypes: [] };
+  }
+}
+
+/** The shards that an index names; they lie beside it. */
+async function shardReports(index: string, map: Readonly<Record<string, unknown>>): Promise<WeightsReport[]> {
+  const reports: WeightsReport[] = [];
+  for (const shard of [...new Set(Object.values(map))].sort()) {
+    if (typeof shard !== 'string' || basename(shard) !== shard || shard.startsWith('.')) {
+      throw new CheckpointError(`${index}: weight_map must name files beside it, got ${formatValue(shard)}`);
+    }
+    const path = join(dirname(index), shard);
+    if (!(await stat(path).catch(() => undefined))?.isFile()) throw new NotFoundError(`${path} does not exist`);
+    reports.push(await (shard.endsWith('.safetensors') ? safetensorsReport : binReport)(path));
+  }
+  return reports;
 }
 
 async function torchScriptReport(
   path: string,
 ): Promise<{ config: Record<string, unknown> | null; weights: WeightsReport }> {
-  const { bytes, parameters, dtype, config } = await readTorchScriptRecords(path);
+  const { dtype, config, ...counts } = await readTorchScriptRecords(path);
   const dtypes = dtype === null ? [] : [dtype];
-  return { config, weights: { file: basename(path), format: 'torchscript', bytes, parameters, dtypes } };
+  return { config, weights: { file: basename(path), format: 'torchscript', ...counts, dtypes } };
 }
 
 async function readIfThere(file: string): Promise<Record<string, unknown> | null> {
@@ -163,11 +200,10 @@ function describe(report: InspectReport): string {
 
 function describeComponent({ name, className, config, weights }: ComponentReport): string {
   const lines = ['', className === null ? plainName(name) : `${plainName(name)}: ${plainName(className)}`];
-  for (const { file, format, bytes, parameters, dtypes } of weights) {
+  for (const { file, format, bytes, tensors, parameters, dtypes } of weights) {
     const count = parameters === null ? 'parameters not stated' : `${formatCount(parameters)} parameters`;
-    lines.push(
-      `  ${plainName(file)}  ${[format, count, dtypes.join(' '), formatBytes(bytes)].filter(Boolean).join(', ')}`,
-    );
+    const facts = [format, tensors === null ? '' : plural(tensors, 'tensor'), count, dtypes.join(' '), formatBytes(bytes)];
+    lines.push(`  ${plainName(file)}  ${facts.filter(Boolean).join(', ')}`);
   }
   const rows = Object.entries(config ?? {}).filter(([key]) => key !== '_class_name');
   if (rows.length > 0) lines.push(formatTable(rows.map(([key, value]) => [plainName(key), formatValue(value)])));

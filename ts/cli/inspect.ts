@@ -1,13 +1,14 @@
 import { Command } from 'commander';
 
 const HELP = `
-What it reads: a folder in diffusers' format, a UNet's or scheduler's own folder, a .safetensors file (its header only) or
-a TorchScript .pt file (its records only; nothing in it is run). It needs no libtorch.
+What it reads: a folder in diffusers' format, a UNet's or scheduler's own folder, a .safetensors file (its header only), a
+.bin of torch.save (its list of tensors only), the .index.json of a sharded one, or a TorchScript .pt file (its records
+only). Nothing in a file is run. Only the tensors of a .bin need the addon.
 
 Examples:
   $ node-diffusers inspect                                  the embedded model
   $ node-diffusers inspect ./my-model
-  $ node-diffusers inspect ./my-model/unet/unet.pt --json`;
+  $ node-diffusers inspect ./my-model/unet/diffusion_pytorch_model.bin --json`;
 
 /** `node-diffusers inspect`. */
 export function inspectCommand(): Command {

@@ -7,6 +7,7 @@ import { fileProblem } from '../files/atomic-write';
 export interface SafetensorsSummary {
   /** The file's size. */
   readonly bytes: number;
+  readonly tensors: number;
   /** Elements of all tensors. */
   readonly parameters: number;
   readonly dtypes: readonly string[];
@@ -89,7 +90,7 @@ function sumTensors(
   header: Record<string, unknown>,
   dataBytes: number,
 ): Omit<SafetensorsSummary, 'bytes'> {
-  let parameters = 0;
+  let [tensors, parameters] = [0, 0];
   const dtypes = new Set<string>();
   for (const [name, tensor] of Object.entries(header)) {
     if (name === '__metadata__') continue;
@@ -104,10 +105,11 @@ function sumTensors(
     const elements = shape.reduce((product, side) => product * side, 1);
     const [begin, end] = offsets as [number, number];
     if (end > dataBytes || end - begin !== (elements * known[1]) / 8) throw bad('does not fit its data');
+    tensors += 1;
     parameters += elements;
     dtypes.add(known[0]);
   }
-  return { parameters, dtypes: [...dtypes].sort() };
+  return { tensors, parameters, dtypes: [...dtypes].sort() };
 }
 
 const isCounts = (value: unknown): value is number[] =>

@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { sampleSizeOf } from '../config/unet-config';
-import { resolveModelFolder } from '../hub';
 import type { DiffusionImage } from '../image';
-import { TorchScriptModel } from '../models';
+import { loadUNet } from '../models';
+import { isClassConditional } from '../models/unet-inputs';
 import { DDIMPipeline, DDPMPipeline } from '../pipelines';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import { Generator } from '../tensor';
@@ -70,7 +70,7 @@ function draw(
   signal: AbortSignal,
   onStep: (step: number) => void,
 ): Promise<DiffusionImage[]> {
-  const { steps, timesteps, eta, class: label } = options;
+  const { steps, timesteps, eta, class: label, guidanceScale } = options;
   const batchSize = generator.length;
   const run = {
     batchSize,
@@ -81,19 +81,21 @@ function draw(
     ...(steps === undefined ? {} : { numInferenceSteps: steps }),
     ...(timesteps === undefined ? {} : { timesteps }),
     ...(label === undefined ? {} : { classLabels: Array.from({ length: batchSize }, () => label) }),
+    ...(guidanceScale === undefined ? {} : { guidanceScale }),
   };
   const drawn = pipe instanceof DDIMPipeline ? pipe.run({ ...run, eta }) : pipe.run(run);
   return drawn.then(({ images }) => images);
 }
 
-/** The pipeline of a folder, a hub repository or a TorchScript file, with the scheduler that was asked for. */
+/** The pipeline of a folder, a hub repository or a file of a UNet, with the scheduler that was asked for. */
 async function loadPipeline(options: SampleOptions, progress: Progress, signal: AbortSignal): Promise<Pipeline> {
-  const { model = EMBEDDED_MODEL, revision, device, dtype } = options;
-  const load = { device, ...(dtype === undefined ? {} : { dtype }) };
+  const { model = EMBEDDED_MODEL, revision, variant, device, dtype } = options;
+  const load = { device, ...(dtype === undefined ? {} : { dtype }), ...(variant === undefined ? {} : { variant }) };
   const isDDIM = options.scheduler === 'ddim';
   const isFile = (await stat(model).catch(() => undefined))?.isFile() === true;
   if (isFile) {
-    const unet = (await TorchScriptModel.load(model, load)).asUNet();
+    if (variant !== undefined) throw new UsageError(`--variant goes with a folder or repository, got the file ${model}`);
+    const unet = await loadUNet(model, load);
     return withSpacing(
       isDDIM
         ? new DDIMPipeline({ unet, scheduler: new DDIMScheduler() })
@@ -101,14 +103,14 @@ async function loadPipeline(options: SampleOptions, progress: Progress, signal: 
       options,
     );
   }
-  const folder = await resolveModelFolder(model, {
+  const pipe = await (isDDIM ? DDIMPipeline : DDPMPipeline).fromPretrained(model, {
+    ...load,
     ...(revision === undefined ? {} : { revision }),
     signal,
     onProgress: ({ path, received, total }) => {
       progress.update(received, total, `fetching ${path}, ${formatBytes(received)} of ${formatBytes(total)}`);
     },
   });
-  const pipe = await (isDDIM ? DDIMPipeline : DDPMPipeline).fromPretrained(folder, load);
   return withSpacing(pipe, options);
 }
 
@@ -131,12 +133,17 @@ function checkAgainstModel(options: SampleOptions, { scheduler, unet }: Pipeline
   if (timesteps !== undefined && timesteps[0]! >= numTrainTimesteps) {
     throw new UsageError(`--timesteps must be below ${numTrainTimesteps} for this model, got ${timesteps[0]}`);
   }
-  const classes = unet.config.numClassEmbeds ?? null;
-  if (classes === null && label !== undefined) {
+  const { numClassEmbeds, classEmbedType } = unet.config;
+  if (classEmbedType === 'identity') {
+    throw new UsageError('--model must not take embeddings for classes: they are for the API to give');
+  }
+  if (!isClassConditional(unet.config) && label !== undefined) {
     throw new UsageError(`--class goes with a class-conditional model, got one without classes`);
   }
-  if (classes !== null && (label === undefined || label >= classes)) {
-    throw new UsageError(`--class must be an integer in 0 … ${classes - 1} for this model, got ${label ?? 'none'}`);
+  const classes = (classEmbedType ?? null) === null && typeof numClassEmbeds === 'number' ? numClassEmbeds : Infinity;
+  if (isClassConditional(unet.config) && (label === undefined || label >= classes)) {
+    const range = classes === Infinity ? 'given' : `an integer in 0 … ${classes - 1}`;
+    throw new UsageError(`--class must be ${range} for this model, got ${label ?? 'none'}`);
   }
   const byDefault = options.scheduler === 'ddim' ? 50 : 1000;
   if (steps === undefined && timesteps === undefined && byDefault > numTrainTimesteps) {

@@ -10,6 +10,7 @@ import {
   numberOption,
   seedOption,
   UsageError,
+  wordOption,
 } from './usage';
 
 /** The dtypes a UNet can compute in. */
@@ -21,6 +22,7 @@ const SPACINGS = ['leading', 'trailing', 'linspace', 'quadratic'] as const;
 export interface SampleOptions {
   model?: string;
   revision?: string;
+  variant?: string;
   scheduler: 'ddpm' | 'ddim';
   steps?: number;
   timesteps?: number[];
@@ -30,6 +32,7 @@ export interface SampleOptions {
   count: number;
   batch: number;
   class?: number;
+  guidanceScale?: number;
   grid?: string;
   columns?: number;
   out?: string;
@@ -41,9 +44,10 @@ export interface SampleOptions {
 }
 
 const HELP = `
-A model is a folder in diffusers' format (model_index.json, unet/, scheduler/), the name of a Hugging Face repository, or
-a TorchScript file of a UNet that scripts/export_torchscript.py wrote. A TorchScript file (the .pt in a folder, too) is a
-program: run only those you trust.
+A model is a folder in diffusers' format (model_index.json, unet/, scheduler/), the name of a Hugging Face repository, a
+file of a UNet's weights (.safetensors, .bin or their .index.json) with its config.json beside it, or a TorchScript file of
+a UNet that scripts/export_torchscript.py wrote. A TorchScript file (also the unet.pt of a folder that has no weights of
+diffusers) is a program: run only those you trust.
 
 Image i has seed S + i, whatever --batch: the same seed gives the same image, alone or among others.
 
@@ -58,6 +62,8 @@ Examples:
       DDIM with DDPM's variance
   $ node-diffusers sample --timesteps 999,750,500,250,100,50,10,0
       a schedule of your own
+  $ node-diffusers sample --model ./my-classes --class 3 --guidance-scale 4
+      class 3 of a class-conditional model, with classifier-free guidance
   $ node-diffusers sample --model google/ddpm-cifar10-32 --device cuda --dtype bfloat16
       a model of the hub (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE are heeded) on a GPU
 
@@ -70,8 +76,11 @@ export function sampleCommand(): Command {
   return new Command('sample')
     .description('Draws images from a model, into one grid or a folder.')
     .helpOption('-h, --help', 'explain the command')
-    .option('-m, --model <model>', 'DIR, hub REPO or FILE.pt (default: the embedded model)')
+    .option('-m, --model <model>', 'DIR, hub REPO or FILE (default: the embedded model)')
     .option('--revision <name>', 'branch, tag or commit of a hub repository (default: main)')
+    .addOption(
+      option('--variant <name>', 'copy of the weights, as fp16 (default: the plain one)', wordOption('--variant')),
+    )
     .addOption(
       option('--scheduler <name>', 'ddim or ddpm', choiceOption('--scheduler', ['ddpm', 'ddim'])).default('ddim'),
     )
@@ -108,6 +117,13 @@ export function sampleCommand(): Command {
     .addOption(option('--batch <n>', 'how many at once', integerOption('--batch', 1, 65_536)).default(16))
     .addOption(option('--class <n>', 'class of a class-conditional model', integerOption('--class', 0, 65_535)))
     .addOption(
+      option(
+        '--guidance-scale <s>',
+        'how strongly --class is followed: 1 is no guidance, more takes twice the time',
+        numberOption('--guidance-scale', 1),
+      ),
+    )
+    .addOption(
       new Option('--grid <file>', 'one image of them all: .png, .jpg or .webp (default: samples.png)').conflicts('out'),
     )
     .addOption(
@@ -130,7 +146,7 @@ export function sampleCommand(): Command {
     .addOption(
       option(
         '--dtype <name>',
-        `of the model: ${MODEL_DTYPES.join(', ')} (default: the file's)`,
+        `of the model: ${MODEL_DTYPES.join(', ')} (default: float32, a TorchScript file's own)`,
         choiceOption('--dtype', MODEL_DTYPES),
       ),
     )
@@ -153,6 +169,9 @@ function checkedOptions(command: Command): SampleOptions {
   }
   if (scheduler === 'ddpm' && spacing === 'quadratic') {
     throw new UsageError('--spacing quadratic goes with --scheduler ddim, got --scheduler ddpm');
+  }
+  if (options.guidanceScale !== undefined && options.class === undefined) {
+    throw new UsageError('--guidance-scale goes with --class');
   }
   if (seed + BigInt(count) - 1n > MAX_SEED) {
     throw new UsageError(`--seed and --count must stay below 2^64 together, got ${seed} and ${count}`);

@@ -54,6 +54,11 @@ export function choiceOption<const T extends readonly string[]>(option: string, 
   };
 }
 
+/** A parser of a word that may be a part of a file's name. */
+export function wordOption(option: string): OptionParser<string> {
+  return (value) => (/^[\w-]{1,64}$/.test(value) ? value : refuse(option, 'a word such as fp16', value));
+}
+
 /** A parser of integers that descend strictly, with commas between: `801,601,401`. */
 export function descendingOption(option: string): OptionParser<number[]> {
   return (value) => {

@@ -3,11 +3,11 @@ import { showValue } from '../arguments';
 import { ConfigError } from '../errors';
 import { frozenCopy } from './frozen-copy';
 import { bothSpellings, camelToSnake, FILE_MARKS, isPlainObject } from './keys';
-import { parseFields } from './parse-fields';
+import { parseFields, type Fields } from './parse-fields';
 import { DIFFUSERS_VERSION } from './scheduler-config';
 
-/** The config of diffusers' UNet2DModel in camelCase. */
-export interface UNet2DConfig {
+/** The config of a UNet in camelCase, with diffusers' keys; names of blocks and activations are the model's own affair. */
+export interface UNetConfig {
   /** Height and width of the samples, one number for both; null where the model takes any. Default null. */
   sampleSize: number | readonly [number, number] | null;
   /** Channels of the input. Default 3. */
@@ -48,8 +48,8 @@ export interface UNet2DConfig {
   actFn: string;
   /** Channels of an attention head; null for a single head. Default 8. */
   attentionHeadDim: number | null;
-  /** Groups of the group norms. Default 32. */
-  normNumGroups: number;
+  /** Groups of the group norms; null for a quarter of the channels, 32 at most. Default 32. */
+  normNumGroups: number | null;
   /** Groups of the attention's group norm, or null. Default null. */
   attnNormNumGroups: number | null;
   /** ε of the group norms. Default 1e-5. */
@@ -67,8 +67,8 @@ export interface UNet2DConfig {
 }
 
 /** A UNet's config, and the keys of its file that UNet2DModel doesn't know. */
-export interface ParsedUNet2DConfig {
-  readonly config: Readonly<UNet2DConfig>;
+export interface ParsedUNetConfig<C extends UNetConfig = UNetConfig> {
+  readonly config: Readonly<C>;
   readonly extra: Readonly<Record<string, unknown>>;
 }
 
@@ -87,7 +87,8 @@ const textOrNull = (fallback: string | null) =>
 const names = (fallback: string[]) =>
   z.array(z.string().min(1).max(256)).min(1).max(256).default(fallback).describe('an array of 1 … 256 names');
 
-const FIELDS = {
+/** The check of each key, for any UNet. */
+export const UNET_FIELDS = {
   sampleSize: z
     .union([count, z.tuple([count, count])])
     .nullable()
@@ -117,7 +118,7 @@ const FIELDS = {
   dropout: z.number().min(0).max(1).default(0).describe('a number in 0 … 1'),
   actFn: text('silu'),
   attentionHeadDim: aCountOrNull(8),
-  normNumGroups: aCount(32),
+  normNumGroups: aCountOrNull(32),
   attnNormNumGroups: aCountOrNull(null),
   normEps: z.number().positive().default(1e-5).describe('a finite number above 0'),
   resnetTimeScaleShift: text('default'),
@@ -125,7 +126,7 @@ const FIELDS = {
   classEmbedType: textOrNull(null),
   numClassEmbeds: aCountOrNull(null),
   numTrainTimesteps: aCountOrNull(null),
-} satisfies { [Key in keyof UNet2DConfig]: z.ZodType<UNet2DConfig[Key]> };
+} satisfies { [Key in keyof UNetConfig]: z.ZodType<UNetConfig[Key]> };
 
 /**
  * Reads a UNet's `config.json`, keys in either spelling: types and sizes are checked, diffusers' defaults filled in and
@@ -134,28 +135,33 @@ const FIELDS = {
  *
  * @throws ConfigError naming the key as it is spelled, what it got and what it wants.
  */
-export function parseUNet2DConfig(input: unknown): ParsedUNet2DConfig {
+export function parseUNetConfig(input: unknown): ParsedUNetConfig {
+  return parseUNetFields<UNetConfig>(input, UNET_FIELDS);
+}
+
+/** {@link parseUNetConfig} with the checks of a model's own. */
+export function parseUNetFields<C extends UNetConfig>(input: unknown, fields: Fields): ParsedUNetConfig<C> {
   if (!isPlainObject(input)) {
     throw new ConfigError(`the config of UNet2DModel must be a plain object, got ${showValue(input)}`);
   }
   const entries = bothSpellings(input);
-  const config = frozenCopy(parseFields(FIELDS, entries) as unknown as UNet2DConfig, 'config');
+  const config = frozenCopy(parseFields(fields, entries) as unknown as C, 'config');
   const extra: Record<string, unknown> = {};
   for (const [name, { key, value }] of entries) {
-    if (!Object.hasOwn(FIELDS, name) && !FILE_MARKS.has(key)) extra[key] = frozenCopy(value, key);
+    if (!Object.hasOwn(fields, name) && !FILE_MARKS.has(key)) extra[key] = frozenCopy(value, key);
   }
   return { config, extra: Object.freeze(extra) };
 }
 
 /** What `config.json` holds for a UNet's config: diffusers' snake_case keys and marks. */
-export function toDiskUNet2DConfig({ config, extra }: ParsedUNet2DConfig): Record<string, unknown> {
+export function toDiskUNetConfig({ config, extra }: ParsedUNetConfig): Record<string, unknown> {
   const onDisk: Record<string, unknown> = { ...extra };
   for (const [key, value] of Object.entries(config)) onDisk[camelToSnake(key)] = value;
   return { ...onDisk, _class_name: 'UNet2DModel', _diffusers_version: DIFFUSERS_VERSION };
 }
 
 /** Height and width of a config's samples, or null where it states none. */
-export function sampleSizeOf(config: Readonly<Pick<UNet2DConfig, 'sampleSize'>>): readonly [number, number] | null {
+export function sampleSizeOf(config: Readonly<Pick<UNetConfig, 'sampleSize'>>): readonly [number, number] | null {
   const { sampleSize } = config;
   return typeof sampleSize === 'number' ? [sampleSize, sampleSize] : sampleSize;
 }

@@ -3,6 +3,7 @@ export {
   componentFolder,
   DEFAULT_PATTERNS,
   resolveModelFolder,
+  type ChooseFiles,
   type HubOptions,
   type HubProgress,
 } from './resolve-model-folder';

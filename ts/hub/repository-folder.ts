@@ -4,7 +4,7 @@ import { fileProblem } from '../files/atomic-write';
 import { openHubFetch } from './hub-fetch';
 import { hubSettings, hubToken } from './hub-settings';
 import { repositoryAt, type Repository } from './repository';
-import { DEFAULT_PATTERNS, type HubOptions } from './resolve-model-folder';
+import { DEFAULT_PATTERNS, type ChooseFiles, type HubOptions } from './resolve-model-folder';
 import { cachedSnapshot, commitOf, downloadSnapshot } from './snapshot';
 
 /** Copies of the weights in another precision or without averaging; only fetched when asked for by pattern. */
@@ -15,7 +15,11 @@ const VARIANT =
  * The folder of the cache with the files of hub repository `name`, fetched as far as they aren't there. The options have
  * been checked.
  */
-export async function repositoryFolder(name: string, options: HubOptions): Promise<string> {
+export async function repositoryFolder(
+  name: string,
+  options: HubOptions,
+  choose?: ChooseFiles,
+): Promise<string> {
   const { revision = 'main', localFilesOnly = false, signal, onProgress } = options;
   const settings = hubSettings();
   const { endpoint } = settings;
@@ -36,8 +40,12 @@ export async function repositoryFolder(name: string, options: HubOptions): Promi
   const access = { endpoint, fetch: hub.fetch, onProgress };
   try {
     const commit = await commitOf(repository, access);
-    const { folder, files } = await downloadSnapshot(repository, commit, wantedFiles(options), access);
-    if (files === 0) throw new NotFoundError(`${name} at ${revision} has none of the files ${patternsOf(options)}`);
+    const byPattern: ChooseFiles = (paths) => paths.filter(wantedFiles(options));
+    const { folder, files } = await downloadSnapshot(repository, commit, choose ?? byPattern, access);
+    if (files === 0) {
+      const looked = choose === undefined ? `the files ${patternsOf(options)}` : 'the files of a model';
+      throw new NotFoundError(`${name} at ${revision} has none of ${looked}`);
+    }
     return folder;
   } catch (error) {
     if (signal?.aborted === true) throw abortError(signal);

@@ -35,6 +35,9 @@ export interface HubOptions {
   signal?: AbortSignal;
 }
 
+/** Picks the files to fetch out of the paths of a repository's files, for what patterns can't tell. */
+export type ChooseFiles = (paths: readonly string[]) => readonly string[];
+
 const OPTION_KEYS = [
   'subfolder',
   'revision',
@@ -60,7 +63,11 @@ export const DEFAULT_PATTERNS: readonly string[] = ['*.json', '*.pt', '*.safeten
  * @throws CheckpointError for file names and sizes that no honest repository has.
  * @throws ArgumentError for an option of the wrong kind.
  */
-export async function resolveModelFolder(folderOrRepo: string, options: HubOptions = {}): Promise<string> {
+export async function resolveModelFolder(
+  folderOrRepo: string,
+  options: HubOptions = {},
+  choose?: ChooseFiles,
+): Promise<string> {
   checkOptions('resolveModelFolder', options, OPTION_KEYS);
   if (typeof folderOrRepo !== 'string' || folderOrRepo === '') {
     throw new ArgumentError(`a model must be named by a folder or a hub repository, got ${showValue(folderOrRepo)}`);
@@ -74,7 +81,7 @@ export async function resolveModelFolder(folderOrRepo: string, options: HubOptio
     throw new ArgumentError(`subfolder must be a relative path inside the model, got ${showValue(subfolder)}`);
   }
   throwIfAborted(signal);
-  const root = (await localFolder(folderOrRepo)) ?? (await fromHub(folderOrRepo, options));
+  const root = (await localFolder(folderOrRepo)) ?? (await fromHub(folderOrRepo, options, choose));
   if (!subfolder) return root;
   const folder = join(root, subfolder);
   if (!(await isFolder(folder)))
@@ -95,7 +102,7 @@ async function localFolder(path: string): Promise<string | undefined> {
   return path;
 }
 
-async function fromHub(name: string, options: HubOptions): Promise<string> {
+async function fromHub(name: string, options: HubOptions, choose: ChooseFiles | undefined): Promise<string> {
   if (!isRepositoryName(name)) {
     throw new NotFoundError(
       `${name} is neither a folder (looked at ${resolve(name)}) nor the name of a hub repository (owner/name)`,
@@ -103,5 +110,5 @@ async function fromHub(name: string, options: HubOptions): Promise<string> {
   }
   // Here and not above: the hub's client and undici take longer to load than all the rest of the package.
   const { repositoryFolder } = require('./repository-folder') as typeof import('./repository-folder');
-  return repositoryFolder(name, options);
+  return repositoryFolder(name, options, choose);
 }

@@ -6,7 +6,7 @@ import { CheckpointError, NetworkError } from '../errors';
 import { isFolder } from '../files/is-folder';
 import { writeFileAtomic } from '../files/atomic-write';
 import { COMMIT, isSafeRelativePath, MAX_FILE_BYTES, type Repository } from './repository';
-import type { HubProgress } from './resolve-model-folder';
+import type { ChooseFiles, HubProgress } from './resolve-model-folder';
 
 /** The most files of a repository that are looked at. */
 const MAX_FILES = 100_000;
@@ -54,7 +54,7 @@ export async function commitOf({ name, revision }: Repository, access: HubAccess
 }
 
 /**
- * Fetches the files that `wanted` takes into the standard cache (blobs, snapshots, refs), one after the other, those
+ * Fetches the files that `choose` picks into the standard cache (blobs, snapshots, refs), one after the other, those
  * that are there excepted. The ref is written last: it never names a snapshot that was interrupted.
  *
  * `@huggingface/hub` has `snapshotDownload`, which takes all files and trusts the server's file names, hashes and
@@ -63,12 +63,12 @@ export async function commitOf({ name, revision }: Repository, access: HubAccess
 export async function downloadSnapshot(
   repository: Repository,
   commit: string,
-  wanted: (path: string) => boolean,
+  choose: ChooseFiles,
   access: HubAccess,
 ): Promise<{ folder: string; files: number }> {
   const { name, revision, storage } = repository;
   const folder = join(storage, 'snapshots', commit);
-  const files: RemoteFile[] = [];
+  const entries = new Map<string, ListFileEntry>();
   let seen = 0;
   const { endpoint: hubUrl, fetch } = access;
   for await (const entry of listFiles({
@@ -79,9 +79,9 @@ export async function downloadSnapshot(
     fetch,
   })) {
     if (++seen > MAX_FILES) throw new CheckpointError(`${name} must have at most ${MAX_FILES} files`);
-    if (entry?.type === 'file' && typeof entry.path === 'string' && wanted(entry.path))
-      files.push(checked(name, entry));
+    if (entry?.type === 'file' && typeof entry.path === 'string') entries.set(entry.path, entry);
   }
+  const files = choose([...entries.keys()]).map((path) => checked(name, entries.get(path)!));
   for (const file of files) await ensureFile(repository, commit, file, access);
   if (files.length > 0 && revision !== commit) await writeFileAtomic(join(storage, 'refs', revision), commit);
   return { folder, files: files.length };

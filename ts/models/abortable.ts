@@ -3,7 +3,7 @@ import { abortError, throwIfAborted } from '../errors';
 /** A native call under way. */
 export interface NativeCall {
   readonly result: Promise<unknown>;
-  /** Skips the call if no thread has begun it. */
+  /** Skips the call if no thread has begun it; ends it soon if it can be broken off. */
   cancel(): void;
 }
 
@@ -24,7 +24,8 @@ function onAbort(signal: AbortSignal, listener: () => void): () => void {
 
 /**
  * Starts a call that `signal` cancels: before it begins it is skipped; once it runs, its promise rejects at once while
- * the forward itself, which can't be broken off, ends unheard and its result goes to `discard`.
+ * the forward itself ends unheard (a native UNet's soon, a TorchScript program can't be broken off) and its result goes
+ * to `discard`.
  */
 export async function abortable(
   signal: AbortSignal | undefined,

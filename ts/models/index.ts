@@ -5,4 +5,5 @@ export {
   type TorchScriptLoadOptions,
   type TorchScriptValue,
 } from './torchscript-model';
+export { UNet2DModel, type UNet2DOptions, type UNet2DTarget } from './unet2d-model';
 export type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from './unet-like';

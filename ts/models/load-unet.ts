@@ -1,21 +1,20 @@
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkOptions, showValue } from '../arguments';
 import { readJsonFile } from '../config/json-file';
-import { ArgumentError, CheckpointError, NotFoundError } from '../errors';
+import { ArgumentError, NotFoundError } from '../errors';
 import { componentFolder } from '../hub';
 import type { DType } from '../native/addon-types';
 import { TorchScriptModel } from './torchscript-model';
-import { DIFFUSERS_WEIGHTS, TorchScriptUNet, UNET_ARCHIVE } from './torchscript-unet';
+import { TorchScriptUNet } from './torchscript-unet';
+import { UNet2DModel } from './unet2d-model';
 import { readArchiveConfig, readConfig, type UNetConfigSource } from './unet-config-source';
 import type { UNetLike } from './unet-like';
-
-/** What diffusers calls a UNet's weights. */
-const OTHER_WEIGHTS = [DIFFUSERS_WEIGHTS, 'diffusion_pytorch_model.bin'];
+import { checkWeightsChoice, CONFIG_FILE, findWeights, UNET_ARCHIVE, weightsIn, type WeightsChoice } from './weight-files';
 
 /** Options of {@link loadUNet}. */
-export interface LoadUNetOptions {
-  /** Default: the file's. */
+export interface LoadUNetOptions extends WeightsChoice {
+  /** Default `'float32'`; a TorchScript archive's own. */
   dtype?: DType;
   /** `'cpu'` (the default) or `'cuda[:N]'`. */
   device?: string;
@@ -23,31 +22,44 @@ export interface LoadUNetOptions {
   subfolder?: string;
 }
 
+/** diffusers' weights and indexes of shards by their names; any other file is taken for a TorchScript archive. */
+const WEIGHTS = /\.(?:safetensors|bin|json)$/i;
+
 const kindOf = async (path: string): Promise<'file' | 'folder' | 'nothing'> => {
   const stats = await stat(path).catch(() => undefined);
   return stats === undefined ? 'nothing' : stats.isDirectory() ? 'folder' : 'file';
 };
 
 /**
- * The UNet of a local folder in diffusers' format, from the `unet.pt` that `scripts/export_torchscript.py` wrote there,
- * or of a `.pt` file itself. A TorchScript file is a program: load only files you trust.
+ * The UNet of a local folder in diffusers' format: a UNet2DModel of diffusers' weights or, only where there are none, the
+ * `unet.pt` that `scripts/export_torchscript.py` wrote there. A file of weights is read with the `config.json` beside it, a
+ * `.pt` file runs by itself. A TorchScript archive is a program: load only those you trust.
  *
- * @returns a promise that rejects with ERR_NOT_FOUND if there is none, ERR_CHECKPOINT if it is damaged or not exported
- * yet, ERR_DEVICE and ERR_DTYPE as {@link TorchScriptModel.load}.
+ * @returns a promise that rejects with ERR_NOT_FOUND if there is none, otherwise as {@link UNet2DModel.fromPretrained} and
+ * {@link TorchScriptModel.load}.
  */
 export async function loadUNet(folderOrFile: string, options: LoadUNetOptions = {}): Promise<UNetLike> {
-  checkOptions('loadUNet', options, ['dtype', 'device', 'subfolder']);
+  checkOptions('loadUNet', options, ['dtype', 'device', 'subfolder', 'variant', 'useSafetensors']);
   if (typeof folderOrFile !== 'string')
     throw new ArgumentError(`folder must be a path, got ${showValue(folderOrFile)}`);
-  const { subfolder = 'unet', ...target } = options;
+  checkWeightsChoice(options);
+  const { subfolder = 'unet', variant, useSafetensors, ...target } = options;
   const kind = await kindOf(folderOrFile);
   if (kind === 'nothing') throw new NotFoundError(`${folderOrFile} does not exist`);
-  if (kind === 'file') return (await TorchScriptModel.load(folderOrFile, target)).asUNet();
-
+  if (kind === 'file') {
+    if (WEIGHTS.test(folderOrFile)) return UNet2DModel.fromFile(folderOrFile, target);
+    return (await TorchScriptModel.load(folderOrFile, target)).asUNet();
+  }
   const folder = await componentFolder(folderOrFile, subfolder);
-  const archive = join(folder, UNET_ARCHIVE);
-  if ((await kindOf(archive)) === 'nothing') throw await missingArchive(folderOrFile, folder);
-  const model = await TorchScriptModel.load(archive, target);
+  const names = await readdir(folder);
+  const isChosen = variant !== undefined || useSafetensors !== undefined;
+  const takesArchive = !isChosen && names.includes(UNET_ARCHIVE) && findWeights(names, options) === undefined;
+  if (takesArchive) return loadArchive(folder, target);
+  return UNet2DModel.fromFile(join(folder, await weightsIn(folder, options)), target);
+}
+
+async function loadArchive(folder: string, target: Pick<LoadUNetOptions, 'dtype' | 'device'>): Promise<UNetLike> {
+  const model = await TorchScriptModel.load(join(folder, UNET_ARCHIVE), target);
   try {
     return new TorchScriptUNet(model, await configOf(model, folder));
   } catch (error) {
@@ -58,18 +70,7 @@ export async function loadUNet(folderOrFile: string, options: LoadUNetOptions = 
 
 /** The archive's own config, else the one beside it. */
 async function configOf(model: TorchScriptModel, folder: string): Promise<UNetConfigSource> {
-  const file = join(folder, 'config.json');
-  if (model.extraFiles['config.json'] !== undefined || (await kindOf(file)) !== 'file') return readArchiveConfig(model);
+  const file = join(folder, CONFIG_FILE);
+  if (model.extraFiles[CONFIG_FILE] !== undefined || (await kindOf(file)) !== 'file') return readArchiveConfig(model);
   return readConfig(await readJsonFile(file));
-}
-
-async function missingArchive(root: string, folder: string): Promise<Error> {
-  for (const name of OTHER_WEIGHTS) {
-    if ((await kindOf(join(folder, name))) !== 'file') continue;
-    return new CheckpointError(
-      `${folder} holds ${name} but no ${UNET_ARCHIVE}, which runs here; write it with this package's script: ` +
-        `python scripts/export_torchscript.py ${root}`,
-    );
-  }
-  return new NotFoundError(`${folder} holds no ${UNET_ARCHIVE}; is it a UNet's folder?`);
 }

@@ -7,6 +7,7 @@ import { fileProblem } from '../files/atomic-write';
 export interface TorchScriptSummary {
   /** The file's size. */
   readonly bytes: number;
+  readonly tensors: number;
   /** Elements of all its weights; null where no dtype is stated. */
   readonly parameters: number | null;
   /** The weights' dtype, where scripts/export_torchscript.py has written it down. */
@@ -41,14 +42,14 @@ async function readRecords(path: string): Promise<TorchScriptSummary> {
   const { openPromise } = require('yauzl') as typeof import('yauzl');
   const zip = await openPromise(path, { lazyEntries: true, autoClose: false });
   try {
-    let [weightBytes, hasCode] = [0, false];
+    let [tensors, weightBytes, hasCode] = [0, 0, false];
     const json: Record<string, Record<string, unknown>> = {};
     if (zip.entryCount > MAX_RECORDS) throw new CheckpointError(`${path} must have at most ${MAX_RECORDS} records`);
     for await (const entry of zip.eachEntry()) {
       // Every record lies in a folder that is named after the file it was first saved as.
       const name = entry.fileName.slice(entry.fileName.indexOf('/') + 1);
       if (name.startsWith('code/')) hasCode = true;
-      if (name.startsWith('data/')) weightBytes += entry.uncompressedSize;
+      if (name.startsWith('data/')) [tensors, weightBytes] = [tensors + 1, weightBytes + entry.uncompressedSize];
       if (name === 'extra/config.json' || name === 'extra/metadata.json') {
         if (entry.uncompressedSize > MAX_JSON_BYTES)
           throw new CheckpointError(`${path}: ${name} must be at most 1 MiB`);
@@ -63,6 +64,7 @@ async function readRecords(path: string): Promise<TorchScriptSummary> {
     const { size } = await stat(path);
     return {
       bytes: size,
+      tensors,
       parameters: dtype === null ? null : weightBytes / BYTES_OF_DTYPE[dtype]!,
       dtype,
       config: json['extra/config.json'] ?? null,

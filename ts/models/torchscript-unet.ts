@@ -8,12 +8,7 @@ import type { TorchScriptModel } from './torchscript-model';
 import type { UNetConfigSource } from './unet-config-source';
 import { checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
 import type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from './unet-like';
-
-/** The file of a UNet's folder that {@link TorchScriptUNet.savePretrained} writes and `loadUNet` reads. */
-export const UNET_ARCHIVE = 'unet.pt';
-
-/** Where diffusers keeps a UNet's weights. */
-export const DIFFUSERS_WEIGHTS = 'diffusion_pytorch_model.safetensors';
+import { CONFIG_FILE, DIFFUSERS_WEIGHTS, UNET_ARCHIVE } from './weight-files';
 
 /** The tensor in what a UNet's forward gives: itself, the first of a tuple, or diffusers' `sample`. */
 function sampleOf(output: unknown): Tensor {
@@ -112,7 +107,7 @@ export class TorchScriptUNet implements UNetLike {
       extraFiles['metadata.json'] = JSON.stringify({ ...exported, dtype: this.dtype }, null, 2);
     }
     await this.model.save(join(folder, UNET_ARCHIVE), extraFiles);
-    await writeFileAtomic(join(folder, 'config.json'), this.source.text);
+    await writeFileAtomic(join(folder, CONFIG_FILE), this.source.text);
   }
 
   dispose(): void {

@@ -1,5 +1,5 @@
 import { bothSpellings, isPlainObject } from '../config/keys';
-import { parseUNet2DConfig, toDiskUNet2DConfig } from '../config/unet-config';
+import { parseUNetConfig, toDiskUNetConfig } from '../config/unet-config';
 import { CheckpointError, ConfigError } from '../errors';
 import type { UNetLikeConfig } from './unet-like';
 
@@ -16,7 +16,7 @@ const toText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
 /** The config that a `config.json` holds. */
 export function readConfig(value: unknown): UNetConfigSource {
-  return { config: parseUNet2DConfig(value).config, text: toText(value) };
+  return { config: parseUNetConfig(value).config, text: toText(value) };
 }
 
 /** The config that lies in an archive. */
@@ -42,12 +42,12 @@ export function readArchiveConfig(model: {
 
 /** A caller's config. Only what it states is kept: diffusers' defaults need not be true of a model from elsewhere. */
 export function readGivenConfig(given: UNetLikeConfig): UNetConfigSource {
-  const parsed = parseUNet2DConfig(given);
+  const parsed = parseUNetConfig(given);
   const stated = isPlainObject(given) ? bothSpellings(given) : new Map<string, unknown>();
   for (const key of NEEDED) {
     if (!stated.has(key)) throw new ConfigError(`asUNet: config must state ${NEEDED.join(', ')}; ${key} is missing`);
   }
   const config = Object.fromEntries(Object.entries(parsed.config).filter(([key]) => stated.has(key)));
-  const onDisk = toDiskUNet2DConfig({ ...parsed, config: config as unknown as typeof parsed.config });
+  const onDisk = toDiskUNetConfig({ ...parsed, config: config as unknown as typeof parsed.config });
   return { config: Object.freeze(config) as unknown as UNetLikeConfig, text: toText(onDisk) };
 }

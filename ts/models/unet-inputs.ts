@@ -78,6 +78,21 @@ function fromTimestepTensor(timestep: Tensor, batch: number, device: string): Te
   return spread;
 }
 
+/** Whether a model of this config must be given classes. */
+export function isClassConditional({ classEmbedType, numClassEmbeds }: UNetLikeConfig): boolean {
+  return (classEmbedType ?? null) !== null || (numClassEmbeds ?? null) !== null;
+}
+
+/** @throws ArgumentError unless classes are given where the model has some, and only there. */
+export function checkClassLabels(classLabels: unknown, config: UNetLikeConfig): void {
+  if (isClassConditional(config) === (classLabels !== undefined)) return;
+  throw new ArgumentError(
+    classLabels === undefined
+      ? 'classLabels is missing: the model is class-conditional'
+      : `classLabels must not be given, got ${showValue(classLabels)}: the model takes no classes`,
+  );
+}
+
 /** [B] int64 classes, or the embeddings themselves (a floating tensor) where the model takes those. */
 export function toClassLabels(
   classLabels: NonNullable<UNetForwardOptions['classLabels']>,
@@ -91,7 +106,11 @@ export function toClassLabels(
   try {
     if (given.shape[0] !== batch)
       throw new ShapeError(`classLabels must be ${batch}, one a sample, got shape ${showShape(given.shape)}`);
-    if (isFloating(given.dtype) && config.classEmbedType === 'identity') return given.to({ dtype, device });
+    if (config.classEmbedType === 'identity') {
+      if (isFloating(given.dtype) && given.shape.length === 2) return given.to({ dtype, device });
+      const got = `${given.dtype} of shape ${showShape(given.shape)}`;
+      throw new DTypeError(`classLabels must be embeddings, a floating tensor [${batch}, D], got ${got}`);
+    }
     if (!INTEGRAL.has(given.dtype) || given.shape.length !== 1) {
       throw new DTypeError(
         `classLabels must be ${batch} integers, got ${given.dtype} of shape ${showShape(given.shape)}`,

@@ -1,10 +1,10 @@
-import type { UNet2DConfig } from '../config/unet-config';
+import type { UNetConfig } from '../config/unet-config';
 import type { DType } from '../native/addon-types';
 import type { Tensor } from '../tensor';
 
 /** What a sampler reads of a UNet's config: channels and size of the samples, and whatever else the model states. */
 export type UNetLikeConfig = Readonly<
-  Pick<UNet2DConfig, 'inChannels' | 'outChannels' | 'sampleSize'> & Partial<UNet2DConfig>
+  Pick<UNetConfig, 'inChannels' | 'outChannels' | 'sampleSize'> & Partial<UNetConfig>
 >;
 
 /** A timestep for the whole batch, or one for each sample (an array or tensor of B entries). */

@@ -93,6 +93,43 @@ export interface TorchScriptHandle {
   dispose(): void;
 }
 
+/** What a checkpoint says of one tensor. `dtype` is torch's name where the API has none for it. */
+export interface CheckpointEntry {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+}
+
+/** One UNet2DModel (native/binding/unet_wrap). */
+export interface UNetHandle {
+  readonly dtype: DType;
+  readonly device: string;
+  /** Entries of all parameters, and the bytes they take in its dtype. */
+  readonly parameterCount: number;
+  readonly bytes: number;
+  readonly disposed: boolean;
+  forward(
+    sample: TensorHandle,
+    timesteps: TensorHandle,
+    classLabels: TensorHandle | undefined,
+  ): { result: Promise<TensorHandle>; cancel(): void };
+  /** A handle of its own; this one stays as it is. */
+  to(dtype: DType | undefined, device: string | undefined): Promise<UNetHandle>;
+  save(file: string): Promise<void>;
+  dispose(): void;
+}
+
+/** The threads of all jobs on the addon's executors together, and of operators on this thread. */
+export interface ThreadCounts {
+  readonly limit: number;
+  /** Of the jobs that run now. */
+  readonly inUse: number;
+  /** The most in use at once since the limit was set. */
+  readonly peak: number;
+  readonly intraOp: number;
+  readonly available: number;
+}
+
 /** Every bound function of the addon. */
 export interface NativeAddon {
   init(hooks: { makeError: (code: ErrorCode, message: string) => DiffusersError }): void;
@@ -102,8 +139,12 @@ export interface NativeAddon {
   GeneratorHandle: new (device: string, isDefault: boolean) => GeneratorHandle;
   SchedulerHandle: new (className: SchedulerClass, config: object) => SchedulerHandle;
   loadTorchScript(file: string, device: string, dtype: DType | undefined): Promise<TorchScriptHandle>;
+  loadUNet(config: string, file: string, dtype: DType, device: string): Promise<UNetHandle>;
+  createUNet(config: string, generator: GeneratorHandle | undefined, dtype: DType, device: string): UNetHandle;
+  openCheckpoint(file: string): Promise<CheckpointEntry[]>;
   callOp(name: string, args: NativeValue[]): NativeValue;
   opNames(): string[];
-  threads(): { intraOp: number; available: number };
+  threads(): ThreadCounts;
+  setThreads(limit: number): void;
   runtime(): { torchVersion: string; cudaLinked: boolean; cudaDevices: number; parallel: string };
 }

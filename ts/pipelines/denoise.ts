@@ -3,6 +3,7 @@ import { ArgumentError, ShapeError, throwIfAborted } from '../errors';
 import type { UNetLike } from '../models';
 import type { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import { randn, Tensor, type FloatingDType } from '../tensor';
+import { predictGuided, type Guidance } from './guidance';
 import type { StepOptions } from './pipeline';
 import type { RunOptions } from './run-options';
 
@@ -13,6 +14,7 @@ export interface DenoiseJob {
   scheduler: DDPMScheduler | DDIMScheduler;
   shape: readonly number[];
   step: StepOptions;
+  guidance: Guidance | undefined;
   options: RunOptions;
 }
 
@@ -49,7 +51,7 @@ function readSample(output: { sample: Tensor }): Tensor {
  * is looked at between them.
  */
 export async function denoise(job: DenoiseJob): Promise<Tensor> {
-  const { unet, scheduler, options } = job;
+  const { unet, scheduler, guidance, options } = job;
   const { classLabels, signal, callbackOnStepEnd, onProgress } = options;
   // Lists are copied: the caller's may change while the run is under way.
   const generator = Array.isArray(options.generator) ? [...options.generator] : options.generator;
@@ -58,7 +60,10 @@ export async function denoise(job: DenoiseJob): Promise<Tensor> {
     ...(generator === undefined ? {} : { generator }),
     returnPredOriginalSample: callbackOnStepEnd !== undefined,
   };
-  const forwardOptions = { ...(classLabels === undefined ? {} : { classLabels }), ...(signal === undefined ? {} : { signal }) };
+  const predict = async (x: Tensor, timestep: number, labels = classLabels): Promise<Tensor> => {
+    const given = { ...(labels === undefined ? {} : { classLabels: labels }), ...(signal === undefined ? {} : { signal }) };
+    return readSample(await unet.forward(x, timestep, given));
+  };
   const { timesteps } = scheduler;
   throwIfAborted(signal);
   let x = initialSamples(job);
@@ -69,7 +74,9 @@ export async function denoise(job: DenoiseJob): Promise<Tensor> {
   try {
     for (const [step, timestep] of timesteps.entries()) {
       throwIfAborted(signal);
-      const out = readSample(await unet.forward(x, timestep, forwardOptions));
+      const out = await (guidance === undefined
+        ? predict(x, timestep)
+        : predictGuided((doubled, labels) => predict(doubled, timestep, labels), x, guidance));
       const { prevSample, predOriginalSample } = await scheduler
         .stepAsync(out, timestep, x, stepOptions)
         .finally(() => out.dispose());

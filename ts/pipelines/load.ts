@@ -4,14 +4,15 @@ import { readJsonFile } from '../config/json-file';
 import { CheckpointError, NotFoundError } from '../errors';
 import { resolveModelFolder, type HubOptions } from '../hub';
 import { loadUNet, type UNetLike } from '../models';
+import { checkWeightsChoice, unetFilesOf, type WeightsChoice } from '../models/weight-files';
 import type { DType } from '../native/addon-types';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import { readSchedulerConfig } from '../schedulers/scheduler';
 import { checkScheduler, checkUNet, MODEL_INDEX_FILE, PIPELINE_CLASSES, type PipelineClass } from './pipeline';
 
 /** Options of a pipeline's `fromPretrained`. A part that is given is not read. */
-export interface PipelineOptions extends Omit<HubOptions, 'allowPatterns'> {
-  /** The UNet's dtype. Default: the file's. */
+export interface PipelineOptions extends WeightsChoice, Omit<HubOptions, 'allowPatterns'> {
+  /** The UNet's dtype. Default `'float32'`, whatever the file's; of a TorchScript archive its own. */
   dtype?: DType;
   /** `'cpu'` (the default) or `'cuda[:N]'`. */
   device?: string;
@@ -20,7 +21,8 @@ export interface PipelineOptions extends Omit<HubOptions, 'allowPatterns'> {
 }
 
 const OPTION_KEYS = [
-  'dtype', 'device', 'unet', 'scheduler', 'subfolder', 'revision', 'cacheDir', 'localFilesOnly', 'token', 'onProgress', 'signal',
+  'dtype', 'device', 'variant', 'useSafetensors', 'unet', 'scheduler', 'subfolder', 'revision', 'cacheDir', 'localFilesOnly', 'token',
+  'onProgress', 'signal',
 ] as const; // prettier-ignore
 
 export interface PipelineParts {
@@ -58,20 +60,36 @@ async function readScheduler(folder: string): Promise<DDPMScheduler | DDIMSchedu
   );
 }
 
+/** A pipeline's and its components' configs: at the top, or one folder down. */
+const CONFIGS = /^(?:[\w-]+\/)?(?:model_index|config|scheduler_config)\.json$/;
+
+/** Of a repository's files those that a pipeline here reads. */
+function pipelineFilesOf(paths: readonly string[], subfolder: string | undefined, unet: WeightsChoice | null): string[] {
+  const folder = subfolder ? `${subfolder}/` : '';
+  const configs = paths.filter((path) => path.startsWith(folder) && CONFIGS.test(path.slice(folder.length)));
+  return [...new Set([...configs, ...(unet === null ? [] : unetFilesOf(paths, folder, unet))])];
+}
+
 /** Reads a pipeline's parts from a folder in diffusers' format or from a hub repository. */
 export async function loadPipeline(folderOrRepo: string, options: PipelineOptions = {}): Promise<PipelineParts> {
   checkOptions('fromPretrained', options, OPTION_KEYS);
-  const { dtype, device, unet, scheduler, ...hub } = options;
+  const { dtype, device, unet, scheduler, variant, useSafetensors, ...hub } = options;
+  const target = { ...(dtype === undefined ? {} : { dtype }), ...(device === undefined ? {} : { device }) };
+  const choice = {
+    ...(variant === undefined ? {} : { variant }),
+    ...(useSafetensors === undefined ? {} : { useSafetensors }),
+  };
+  checkWeightsChoice(choice);
   if (unet !== undefined) checkUNet(unet);
   if (scheduler !== undefined) checkScheduler(scheduler);
-  const folder = await resolveModelFolder(folderOrRepo, hub);
+  const folder = await resolveModelFolder(folderOrRepo, hub, (paths) =>
+    pipelineFilesOf(paths, hub.subfolder, unet === undefined ? choice : null),
+  );
   const pipelineClass = await readPipelineClass(folder);
   return {
     pipelineClass,
     scheduler: scheduler ?? (await readScheduler(folder)),
-    unet:
-      unet ??
-      (await loadUNet(folder, { ...(dtype === undefined ? {} : { dtype }), ...(device === undefined ? {} : { device }) })),
+    unet: unet ?? (await loadUNet(folder, { ...target, ...choice })),
   };
 }
 

@@ -10,6 +10,7 @@ import type { DType } from '../native/addon-types';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import type { JumpOptions } from '../schedulers/scheduler';
 import { denoise } from './denoise';
+import { readGuidance } from './guidance';
 import { checkRunOptions, type ImagesOf, type OutputType, type RunOptions } from './run-options';
 import { toOutput } from './to-output';
 
@@ -71,7 +72,12 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
     const scheduler = this.newScheduler();
     const { timesteps, numInferenceSteps = defaultSteps, outputType = 'image' as O } = options;
     scheduler.setTimesteps(timesteps === undefined ? { numInferenceSteps } : { timesteps });
-    return { images: toOutput(await denoise({ unet, scheduler, shape, step, options }), outputType) };
+    const guidance = readGuidance(options, unet, shape[0]!);
+    try {
+      return { images: toOutput(await denoise({ unet, scheduler, shape, step, guidance, options }), outputType) };
+    } finally {
+      guidance?.labels.dispose();
+    }
   }
 
   /** Moves or casts the UNet. */

@@ -2,8 +2,8 @@ import { checkOptions, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
 import { ArgumentError, ConfigError, DTypeError, ShapeError } from '../errors';
 import type { DiffusionImage } from '../image';
-import type { UNetLike } from '../models';
-import { toClassLabels } from '../models/unet-inputs';
+import { UNet2DModel, type UNetLike } from '../models';
+import { checkClassLabels, toClassLabels } from '../models/unet-inputs';
 import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
 import { isFloating } from '../tensor/tensor-data';
@@ -45,8 +45,18 @@ export interface RunOptions<O extends OutputType = OutputType> {
   numInferenceSteps?: number;
   /** Timesteps of one's own instead: strictly descending integers. */
   timesteps?: ArrayLike<number>;
-  /** The classes of a class-conditional model, one per image. */
+  /** The classes of a class-conditional model, one per image; `[B, D]` embeddings where `classEmbedType` is `'identity'`. */
   classLabels?: Tensor | number[];
+  /**
+   * Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, eq. 6): s ≥ 1 in ε_uncond + s (ε_cond − ε_uncond), as
+   * DiT's pipeline has it. 1 (the default) is none; above, the model predicts 2B samples at once. Wants `classLabels`.
+   */
+  guidanceScale?: number;
+  /**
+   * What ε_uncond is predicted for: the class that training put in where it dropped the label. Default the last,
+   * numClassEmbeds − 1; for a model that takes embeddings a tensor, default zeros.
+   */
+  nullClassLabel?: number | Tensor;
   /** The noise to start from, `[B, C, H, W]`, instead of the first draw. */
   latents?: Tensor;
   /** Default `'image'`. */
@@ -65,6 +75,8 @@ const RUN_KEYS = [
   'numInferenceSteps',
   'timesteps',
   'classLabels',
+  'guidanceScale',
+  'nullClassLabel',
   'latents',
   'outputType',
   'callbackOnStepEnd',
@@ -104,6 +116,7 @@ export function checkRunOptions(options: RunOptions, unet: UNetLike, moreKeys: r
   if (Array.isArray(generator) && generator.length > 1 && generator.length !== shape[0]) {
     throw new ArgumentError(`generator must be one Generator or one per image (${shape[0]}), got ${generator.length}`);
   }
+  if (unet instanceof UNet2DModel) checkClassLabels(classLabels, unet.config);
   if (classLabels !== undefined) toClassLabels(classLabels, shape[0]!, unet).dispose();
   return shape;
 }

@@ -130,6 +130,6 @@ describe('build/ground', () => {
   it('refuses an unknown stage or command in one message', () => {
     const child = spawnSync(process.execPath, ['scripts/build/bootstrap.mjs', 'tset'], { encoding: 'utf8' });
     assert.equal(child.status, 1);
-    assert.equal(child.stderr, "\nnode-diffusers: bootstrap.mjs takes sample or test, got 'tset'.\n");
+    assert.equal(child.stderr, "\nnode-diffusers: bootstrap.mjs takes sample, bench or test, got 'tset'.\n");
   });
 });

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EMBEDDED_MODEL } from '../../../ts/cli/embedded-model';
 import { inspect } from '../../../ts/cli/inspect-run';
+import { archive } from '../models/fixtures';
+import { readSafetensors, tinyUNet, writeShards } from '../models/tiny-unet';
 
 /** A safetensors file of a header and so many bytes of data. */
 const safetensors = (header: unknown, dataBytes: number): Buffer => {
@@ -36,14 +38,10 @@ describe('cli/inspect', () => {
     );
     const unet = report.components[1]!;
     assert.equal(unet.config!['sample_size'], 32);
-    for (const { parameters, dtypes } of unet.weights) {
-      assert.equal(parameters, EMBEDDED_PARAMETERS);
-      assert.deepEqual(dtypes, ['float32']);
-    }
-    assert.equal(
-      report.bytes,
-      unet.weights.reduce((sum, { bytes }) => sum + bytes, 0),
-    );
+    assert.equal(unet.weights.length, 1, 'one copy of the weights');
+    const { format, tensors, parameters, dtypes, bytes } = unet.weights[0]!;
+    assert.deepEqual([format, tensors, parameters, dtypes], ['safetensors', 184, EMBEDDED_PARAMETERS, ['float32']]);
+    assert.equal(report.bytes, bytes);
   });
 
   it("reads a component's own folder, a flat pipeline and a config alone", async () => {
@@ -85,6 +83,34 @@ describe('cli/inspect', () => {
     for (const name of shards) await writeFile(join(folder, `${name}.safetensors`), one);
     const { parameters, bytes } = await inspect(folder);
     assert.deepEqual([parameters, bytes], [8, 3 * one.length]);
+  });
+
+  it('counts the tensors of a .bin, a .pt, and the shards of an index', async () => {
+    const bin = await inspect(archive('tiny-grey').replace('.pt', '-weights.bin'));
+    const pt = await inspect(archive('tiny-grey'));
+    assert.deepEqual([bin.components[0]!.weights[0]!.format, pt.components[0]!.weights[0]!.format], ['bin', 'torchscript']);
+    const facts = ({ components }: typeof bin) => components[0]!.weights.map(({ tensors, parameters, dtypes }) => [tensors, parameters, dtypes]);
+    assert.deepEqual(facts(bin), [[64, 10_289, ['float32']]]);
+    assert.deepEqual(facts(pt), facts(bin));
+
+    const unet = tinyUNet();
+    await unet.savePretrained(folder);
+    const whole = await inspect(folder);
+    const weights = join(folder, 'diffusion_pytorch_model.safetensors');
+    await writeShards(folder, await readSafetensors(weights));
+    await rm(weights);
+    const index = join(folder, 'diffusion_pytorch_model.safetensors.index.json');
+    for (const place of [index, folder]) {
+      const shards = await inspect(place);
+      assert.equal(shards.components[0]!.weights.length, 2);
+      assert.deepEqual([shards.parameters, whole.parameters], [unet.parameterCount, unet.parameterCount]);
+    }
+    await writeFile(index, JSON.stringify({ weight_map: { a: '../secret.safetensors' } }));
+    await assert.rejects(inspect(index), { code: 'ERR_CHECKPOINT', message: /weight_map must name files beside it/ });
+    await writeFile(index, JSON.stringify({ weight_map: { a: 'gone.safetensors' } }));
+    await assert.rejects(inspect(index), { code: 'ERR_NOT_FOUND', message: /gone\.safetensors does not exist/ });
+    await writeFile(join(folder, 'bad.bin'), 'hello');
+    await assert.rejects(inspect(join(folder, 'bad.bin')), { code: 'ERR_CHECKPOINT' });
   });
 
   const tensor = { dtype: 'F32', shape: [4], data_offsets: [0, 16] };
@@ -133,7 +159,7 @@ describe('cli/inspect', () => {
 
   it('refuses a .pt that is truncated, no archive, or holds no program', async () => {
     const file = join(folder, 'bad.pt');
-    await cp(join(EMBEDDED_MODEL, 'unet/unet.pt'), file);
+    await cp(archive('tiny-unet'), file);
     await truncate(file, 1000);
     await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message: /bad\.pt is no TorchScript archive: / });
     await writeFile(file, 'hello');

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { readJsonFile } from '../../../ts/config/json-file';
-import { parseUNet2DConfig, sampleSizeOf, toDiskUNet2DConfig } from '../../../ts/config/unet-config';
+import { parseUNetConfig, sampleSizeOf, toDiskUNetConfig } from '../../../ts/config/unet-config';
 
 const EMBEDDED = join(__dirname, '../../../models/fashion-mnist-ddpm/unet/config.json');
 
 describe('config/unet-config', () => {
   it("has diffusers' defaults", () => {
-    const { config, extra } = parseUNet2DConfig({});
+    const { config, extra } = parseUNetConfig({});
     assert.equal(config.inChannels, 3);
     assert.equal(config.sampleSize, null);
     assert.deepEqual(config.blockOutChannels, [224, 448, 672, 896]);
@@ -18,14 +18,14 @@ describe('config/unet-config', () => {
 
   it("reads the embedded model's config and writes the same keys and values", async () => {
     const file = await readJsonFile(EMBEDDED);
-    const parsed = parseUNet2DConfig(file);
+    const parsed = parseUNetConfig(file);
     assert.equal(parsed.config.sampleSize, 32);
     assert.deepEqual(parsed.config.blockOutChannels, [32, 64, 96]);
-    assert.deepEqual({ ...toDiskUNet2DConfig(parsed), _diffusers_version: file['_diffusers_version'] }, file);
+    assert.deepEqual({ ...toDiskUNetConfig(parsed), _diffusers_version: file['_diffusers_version'] }, file);
   });
 
   it('takes heights and widths, and keeps unknown keys', () => {
-    const { config, extra } = parseUNet2DConfig({ sample_size: [16, 24], cross_attention_dim: 768 });
+    const { config, extra } = parseUNetConfig({ sample_size: [16, 24], cross_attention_dim: 768 });
     assert.deepEqual(sampleSizeOf(config), [16, 24]);
     assert.deepEqual(extra, { cross_attention_dim: 768 });
     assert.deepEqual(sampleSizeOf({ sampleSize: 8 }), [8, 8]);
@@ -50,7 +50,7 @@ describe('config/unet-config', () => {
   ];
   for (const [input, message] of bad) {
     it(`refuses ${message}`, () => {
-      assert.throws(() => parseUNet2DConfig(input), { code: 'ERR_CONFIG', message });
+      assert.throws(() => parseUNetConfig(input), { code: 'ERR_CONFIG', message });
     });
   }
 });

@@ -3,9 +3,10 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ones, randn } from '../../../ts/index';
-import { TorchScriptModel, loadUNet } from '../../../ts/models';
+import { loadUNet, TorchScriptModel, UNet2DModel } from '../../../ts/models';
 import { Fixture, type Ref } from '../../parity/fixture';
 import { archive, MODEL, rejects } from './fixtures';
+import { predictionOf, tinyUNet } from './tiny-unet';
 
 describe('models/load-unet', () => {
   let folder: string;
@@ -14,16 +15,30 @@ describe('models/load-unet', () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  it('finds unet/unet.pt of a pipeline, the UNet of a folder of its own, and a file', async () => {
+  it('finds unet/ of a pipeline, the UNet of a folder of its own, and a file of weights', async () => {
     const x = randn([1, 1, 32, 32]);
     const outputs = [];
-    for (const place of [MODEL, join(MODEL, 'unet'), join(MODEL, 'unet/unet.pt')]) {
+    for (const place of [MODEL, join(MODEL, 'unet'), join(MODEL, 'unet/diffusion_pytorch_model.safetensors')]) {
       const unet = await loadUNet(place);
+      assert.ok(unet instanceof UNet2DModel);
       assert.deepEqual([unet.dtype, unet.device, unet.config.sampleSize], ['float32', 'cpu', 32]);
+      assert.equal(unet.parameterCount, 1_805_121);
       outputs.push((await unet.forward(x, 500)).sample);
       unet.dispose();
     }
     for (const output of outputs) assert.equal(output.sub(outputs[0]!).abs().amax().item(), 0);
+  });
+
+  it('runs an archive that is named, or that lies where no weights of diffusers do', async () => {
+    await copyFile(archive('tiny-grey'), join(folder, 'unet.pt'));
+    for (const place of [folder, join(folder, 'unet.pt')]) {
+      const unet = await loadUNet(place, { dtype: 'float64' });
+      assert.ok(!(unet instanceof UNet2DModel));
+      assert.equal(unet.dtype, 'float64');
+    }
+    await tinyUNet().savePretrained(folder);
+    assert.ok((await loadUNet(folder)) instanceof UNet2DModel);
+    await rejects(() => loadUNet(folder, { variant: 'fp16' }), 'ERR_NOT_FOUND', /no variant "fp16"/);
   });
 
   it('gives what diffusers gives for the embedded model', async () => {
@@ -62,11 +77,13 @@ describe('models/load-unet', () => {
     await rejects(() => loadUNet(folder), 'ERR_CONFIG', /in_channels/);
   });
 
-  it('says how to export where there are only safetensors', async () => {
+  it('says what it looked for', async () => {
     await mkdir(join(folder, 'unet'));
-    await rejects(() => loadUNet(folder), 'ERR_NOT_FOUND', /unet holds no unet\.pt/);
+    await rejects(() => loadUNet(folder), 'ERR_NOT_FOUND', /unet has none of diffusion_pytorch_model\.safetensors, .*it holds no weights/);
     await writeFile(join(folder, 'unet/diffusion_pytorch_model.safetensors'), '');
-    await rejects(() => loadUNet(folder), 'ERR_CHECKPOINT', /python scripts\/export_torchscript\.py .*load-unet-/);
+    await rejects(() => loadUNet(folder), 'ERR_NOT_FOUND', /config\.json does not exist/);
+    await writeFile(join(folder, 'unet/config.json'), '{}');
+    await rejects(() => loadUNet(folder), 'ERR_CHECKPOINT', /diffusion_pytorch_model\.safetensors/);
   });
 
   it('rejects what is not there and what is unknown', async () => {
@@ -76,11 +93,19 @@ describe('models/load-unet', () => {
     await rejects(() => loadUNet(MODEL, { device: 'cuda:77' }), 'ERR_DEVICE', /'cuda:77'/);
   });
 
-  it('holds its weights as parameters, not in its graph, and the config and metadata of the export', async () => {
-    const model = await TorchScriptModel.load(join(MODEL, 'unet/unet.pt'));
-    assert.deepEqual(model.counts, { parameters: 1_805_121, buffers: 0, bytes: 4 * 1_805_121 });
+  it('an export holds its weights as parameters, not in its graph, and the config and metadata', async () => {
+    const model = await TorchScriptModel.load(archive('tiny-grey'));
+    const { parameterCount } = await UNet2DModel.fromTorchScript(archive('tiny-grey'));
+    assert.deepEqual(model.counts, { parameters: parameterCount, buffers: 0, bytes: 4 * parameterCount });
     assert.deepEqual(Object.keys(model.extraFiles).sort(), ['config.json', 'metadata.json']);
     const metadata = JSON.parse(model.extraFiles['metadata.json']!) as Record<string, unknown>;
     assert.deepEqual([metadata['format'], metadata['baked']], ['node-diffusers-unet', { device: null, dtype: null }]);
+  });
+
+  it('the archive’s own forward and the native one of its weights agree', async () => {
+    const script = await loadUNet(archive('tiny-grey'));
+    const unet = await UNet2DModel.fromTorchScript(archive('tiny-grey'));
+    const [a, b] = [await predictionOf(unet), await predictionOf(script as unknown as UNet2DModel)];
+    assert.ok(Math.max(...a.map((x, i) => Math.abs(x - b[i]!))) < 1e-5);
   });
 });

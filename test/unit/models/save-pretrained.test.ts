@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TorchScriptModel } from '../../../ts/index';
+import { DIFFUSERS_VERSION } from '../../../ts/config/scheduler-config';
+import { TorchScriptModel, UNet2DModel } from '../../../ts/index';
 import { loadUNet } from '../../../ts/models';
 import { archive, MODEL, rejects } from './fixtures';
 
@@ -29,21 +30,27 @@ describe('savePretrained of a UNet', () => {
   beforeEach(async () => (folder = await mkdtemp(join(tmpdir(), 'node-diffusers-'))));
   afterEach(() => rm(folder, { recursive: true }));
 
-  it("writes diffusers' weights to the bit, the config and the archive", async () => {
+  it("writes diffusers' weights to the bit, and the config", async () => {
     const unet = await loadUNet(MODEL);
     await unet.savePretrained(folder);
-    assert.deepEqual((await readdir(folder)).sort(), ['config.json', WEIGHTS, 'unet.pt']);
+    assert.deepEqual((await readdir(folder)).sort(), ['config.json', WEIGHTS]);
     assert.deepEqual(await tensorsOf(join(folder, WEIGHTS)), await tensorsOf(join(MODEL, 'unet', WEIGHTS)));
     const config = async (path: string) => JSON.parse(await readFile(join(path, 'config.json'), 'utf8')) as object;
-    assert.deepEqual(await config(folder), await config(join(MODEL, 'unet')));
+    const { _diffusers_version, ...rest } = (await config(join(MODEL, 'unet'))) as Record<string, unknown>;
+    assert.deepEqual(await config(folder), { ...rest, _diffusers_version: DIFFUSERS_VERSION });
+    assert.equal(typeof _diffusers_version, 'string');
   });
 
-  it('writes weights as they are now, and loads again', async () => {
-    const unet = await (await loadUNet(MODEL)).to({ dtype: 'bfloat16' });
+  it('writes an archive beside the weights of one, as they are now', async () => {
+    const unet = await (await loadUNet(archive('tiny-grey'))).to({ dtype: 'bfloat16' });
     await unet.savePretrained(folder);
+    assert.deepEqual((await readdir(folder)).sort(), ['config.json', WEIGHTS, 'unet.pt']);
     const tensors = await tensorsOf(join(folder, WEIGHTS));
     assert.ok([...tensors.values()].every((tensor) => tensor.startsWith('BF16 ')));
-    assert.equal((await loadUNet(folder)).dtype, 'bfloat16');
+    const native = await UNet2DModel.fromTorchScript(archive('tiny-grey'), { dtype: 'bfloat16' });
+    await native.savePretrained(join(folder, 'native'));
+    assert.deepEqual(await tensorsOf(join(folder, 'native', WEIGHTS)), tensors);
+    assert.equal((await TorchScriptModel.load(join(folder, 'unet.pt'))).dtype, 'bfloat16');
   });
 
   it('writes no diffusers weights for an archive that the exporter did not make', async () => {

@@ -7,6 +7,8 @@ import { assertSame, fresh, inFolder, MODEL, rejects, TinyUNet } from './helpers
 type AnyPipeline = DDIMPipeline | DDPMPipeline;
 type Json = Record<string, unknown>;
 
+const WEIGHTS = 'diffusion_pytorch_model.safetensors';
+
 const readJson = async (...path: string[]) => JSON.parse(await readFile(join(...path), 'utf8')) as Json;
 
 const draw = async (pipe: AnyPipeline) =>
@@ -86,7 +88,7 @@ describe('pipelines: fromPretrained', () => {
       assert.equal((await DDIMPipeline.fromPretrained(folder, { unet })).scheduler.config.betaEnd, 0.01);
     });
     await inFolder(async (folder) => {
-      for (const name of ['unet.pt', 'config.json']) await symlink(join(MODEL, 'unet', name), join(folder, name));
+      for (const name of [WEIGHTS, 'config.json']) await symlink(join(MODEL, 'unet', name), join(folder, name));
       await cp(join(MODEL, 'scheduler/scheduler_config.json'), join(folder, 'scheduler_config.json'));
       const pipe = await DDPMPipeline.fromPretrained(folder);
       assertSame(await draw(pipe), await draw(shared));
@@ -147,7 +149,7 @@ describe('pipelines: fromPretrained', () => {
       await inFolder(async (folder) => {
         await mkdir(join(folder, 'unet'));
         await writeFile(join(folder, 'scheduler_config.json'), '{}');
-        await rejects(() => load(folder), 'ERR_NOT_FOUND', /unet holds no unet\.pt/);
+        await rejects(() => load(folder), 'ERR_NOT_FOUND', /unet has none of diffusion_pytorch_model\.safetensors,/);
       });
     });
 
