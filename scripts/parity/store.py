@@ -58,10 +58,13 @@ class Store:
             raise KeyError(section)
         self.sections[section] = value
 
-    def write(self, folder: Path) -> None:
+    def write_manifest(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.sections["binary"] = {"file": f"{self.name}.bin", "bytes": len(self.data)}
         (folder / f"{self.name}.json").write_text(dump(self.sections), encoding="utf-8")
+
+    def write(self, folder: Path) -> None:
+        self.sections["binary"] = {"file": f"{self.name}.bin", "bytes": len(self.data)}
+        self.write_manifest(folder)
         (folder / f"{self.name}.bin").write_bytes(bytes(self.data))
 
 
