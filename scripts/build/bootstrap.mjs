@@ -1,6 +1,6 @@
 // @ts-check
-// What `npm run sample` and `npm test` call. Until node_modules is there only Node's own modules may be imported, so
-// whatever needs a package is imported after ensureNodeModules.
+// What `npm run sample`, `npm run bench` and `npm test` call. Until node_modules is there only Node's own modules may be
+// imported, so whatever needs a package is imported after ensureNodeModules.
 import path from 'node:path';
 import { requirePlatform, requireToolchain } from './ground.mjs';
 import { ensureNodeModules } from './node-modules.mjs';
@@ -56,6 +56,14 @@ async function sample(given) {
   return runInherited(process.execPath, ['--import', 'tsx', cli, ...sampleArguments(given)], { cwd: packageRoot });
 }
 
+/** @param {readonly string[]} given */
+async function bench(given) {
+  const isHelp = given.some((argument) => argument === '--help' || argument === '-h');
+  await prepare(!isHelp, false);
+  const main = path.join(packageRoot, 'scripts', 'bench', 'main.ts');
+  return runInherited(process.execPath, ['--import', 'tsx', main, ...given], { cwd: packageRoot });
+}
+
 /** @param {readonly string[]} stages */
 async function test(stages) {
   await prepare(stages.length === 0 || stages.some((stage) => !WITHOUT_ADDON.has(stage)), true);
@@ -66,6 +74,7 @@ async function test(stages) {
 await runMain(async () => {
   const [command, ...rest] = process.argv.slice(2);
   if (command === 'sample') return sample(rest);
+  if (command === 'bench') return bench(rest);
   if (command === 'test') return test(rest);
-  throw new SetupError(`bootstrap.mjs takes sample or test, got '${command ?? ''}'.`);
+  throw new SetupError(`bootstrap.mjs takes sample, bench or test, got '${command ?? ''}'.`);
 });

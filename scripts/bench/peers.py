@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""What Python users run, timed by `npm run bench`: diffusers eager and compiled, one process for all of them.
+
+It reads one JSON request a line on standard input and answers each with one JSON line on standard output. Between
+requests it waits in a blocking read, so that the arm whose turn it is has the cores to itself. Tensors come and go as
+files of raw float32.
+
+  pip install -r scripts/requirements-bench.txt --extra-index-url https://download.pytorch.org/whl/cpu
+"""
+
+import gc
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import sys
+import time
+import warnings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Standard output is the answers' alone; what libraries print goes to standard error.
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import torch  # noqa: E402  (after standard output is set aside)
+
+ARMS = {}
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def hello(threads: int) -> dict:
+    torch.set_num_threads(threads)
+    packages = ("torch", "diffusers", "onnx", "onnxscript")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def unet_of(folder: str):
+    from diffusers import UNet2DModel
+    from diffusers.utils import logging as diffusers_logging
+
+    diffusers_logging.set_verbosity_error()
+    inner = os.path.join(folder, "unet")
+    return UNet2DModel.from_pretrained(inner if os.path.isdir(inner) else folder).eval().requires_grad_(False)
+
+
+def sample_of(file: str, shape: list[int]) -> torch.Tensor:
+    return torch.from_file(file, size=torch.Size(shape).numel(), dtype=torch.float32).reshape(shape).clone()
+
+
+# --- files for the other arms ---------------------------------------------------------------------------------------
+class Plain(torch.nn.Module):
+    """(sample, timesteps of the batch) → the predicted tensor alone."""
+
+    def __init__(self, unet):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, sample, timestep):
+        return self.unet(sample, timestep, return_dict=False)[0]
+
+
+def example(unet, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    size = unet.config.sample_size
+    height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    return torch.zeros(batch, unet.config.in_channels, height, width), torch.zeros(batch, dtype=torch.int64)
+
+
+def export_onnx(folder: str, batch: int, file: str) -> dict:
+    """One graph for one batch: every shape is fixed, so onnxruntime folds what depends on it."""
+    unet = unet_of(folder)
+    program = torch.onnx.export(
+        Plain(unet),
+        example(unet, batch),
+        input_names=["sample", "timestep"],
+        output_names=["output"],
+        dynamo=True,
+        optimize=True,
+        external_data=False,
+        verbose=False,
+    )
+    program.save(file, external_data=False)
+    return {}
+
+
+def export_torchscript(folder: str, batch: int, file: str, frozen: bool) -> dict:
+    """The traced forward of one batch; frozen: constants folded, weights baked in as constants."""
+    unet = unet_of(folder)
+    module = torch.jit.trace(Plain(unet), example(unet, batch), check_trace=False)
+    (torch.jit.freeze(module.eval()) if frozen else module).save(file)
+    return {}
+
+
+# --- arms -----------------------------------------------------------------------------------------------------------
+def compiled(module, mode: str, inputs: tuple):
+    import torch._inductor.config as inductor
+
+    inductor.freezing = True  # weights become constants, packed for oneDNN once
+    forward = torch.compile(module, mode=mode, fullgraph=True, dynamic=False)
+    for _ in range(3):
+        forward(*inputs)
+    return forward
+
+
+def load(id: str, folder: str, file: str, shape: list[int], dtype: str, channelsLast: bool, compile: str | None) -> dict:
+    started = time.perf_counter()
+    sample = sample_of(file, shape).to(getattr(torch, dtype))
+    module = Plain(unet_of(folder).to(getattr(torch, dtype)))
+    if channelsLast:
+        module = module.to(memory_format=torch.channels_last)
+        sample = sample.to(memory_format=torch.channels_last)
+    timestep = torch.full((shape[0],), 500, dtype=torch.int64)
+    forward = module if compile is None else compiled(module, compile, (sample, timestep))
+    ARMS[id] = (forward, sample)
+    return {"seconds": time.perf_counter() - started}
+
+
+def run(id: str, timesteps: list[int]) -> dict:
+    """Seconds of one forward a timestep."""
+    forward, sample = ARMS[id]
+    seconds = []
+    for t in timesteps:
+        timestep = torch.full((sample.shape[0],), t, dtype=torch.int64)
+        started = time.perf_counter()
+        forward(sample, timestep)
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": seconds}
+
+
+def output(id: str, timestep: int, file: str) -> dict:
+    forward, sample = ARMS[id]
+    result = forward(sample, torch.full((sample.shape[0],), timestep, dtype=torch.int64))
+    with open(file, "wb") as stream:
+        stream.write(result.float().contiguous().numpy().tobytes())
+    return {}
+
+
+def load_pipeline(id: str, folder: str, batch: int, steps: int) -> dict:
+    from diffusers import DDIMPipeline
+
+    pipeline = DDIMPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator()
+    ARMS[id] = lambda seed: pipeline(
+        batch_size=batch, generator=generator.manual_seed(seed), num_inference_steps=steps, output_type="np"
+    ).images
+    return {}
+
+
+def run_pipeline(id: str, seeds: list[int]) -> dict:
+    """Seconds of one whole run a seed."""
+    seconds = []
+    for seed in seeds:
+        started = time.perf_counter()
+        ARMS[id](seed)
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": seconds}
+
+
+def output_pipeline(id: str, seed: int, file: str) -> dict:
+    with open(file, "wb") as stream:
+        stream.write(ARMS[id](seed).astype("float32").tobytes())
+    return {}
+
+
+def unload(id: str) -> dict:
+    ARMS.pop(id, None)
+    if not ARMS:  # a reset would have the arms that are left compiled again
+        torch._dynamo.reset()
+    gc.collect()
+    return {}
+
+
+REQUESTS = {
+    f.__name__: f
+    for f in (
+        hello, export_onnx, export_torchscript, load, run, output, load_pipeline, run_pipeline, output_pipeline, unload,
+    )
+}  # fmt: skip
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    with torch.no_grad():
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                answer = REQUESTS[request.pop("request")](**request)
+            except Exception as error:  # whatever torch, diffusers and their compilers throw
+                lines = str(error).strip().splitlines() or [""]
+                answer = {"error": f"{type(error).__name__}: {lines[0][:300]}"}
+            print(json.dumps(answer), file=ANSWERS, flush=True)
+
+
+if __name__ == "__main__":
+    main()
