@@ -116,4 +116,16 @@ describe('UNet2DModel and the end of the process', () => {
     `);
     assert.deepEqual([status, signal], [3, null], stderr);
   }).timeout(60_000);
+
+  it('runs in one worker after another where the main thread never loads the addon', () => {
+    const worker = `require('tsx/cjs'); ${busy} void unet.forward(x, 1).then(() => process.exit(0));`;
+    const { status, signal, stderr } = inChild(`
+      const { Worker } = require('node:worker_threads');
+      const run = () => new Promise((resolve, reject) => {
+        new Worker(${JSON.stringify(worker)}, { eval: true }).once('exit', resolve).once('error', reject);
+      });
+      void run().then(run).then((code) => { process.exitCode = 3 + code; });
+    `);
+    assert.deepEqual([status, signal], [3, null], stderr);
+  }).timeout(60_000);
 });
