@@ -46,7 +46,6 @@ class Machine : private PickleBytes {
     push(made);
   }
   void push_text(uint64_t length) { push_named(Kind::text, text(length), {}); }
-
   /// The values above the last mark are all that an opcode may reach.
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
   PickleValue* pop() {
@@ -91,7 +90,10 @@ class Machine : private PickleBytes {
     return items;
   }
 
-  void remember(uint64_t index) { memo_[index] = &top(); }
+  void remember(uint64_t index) {
+    memo_[index] = &top();  // fifty bytes for one of the pickle's
+    if (memo_.size() > kMaxValues) refuse("it keeps more than ", kMaxValues, " values");
+  }
   void recall(uint64_t index) {
     const auto found = memo_.find(index);
     if (found == memo_.end()) refuse("it recalls what it has not kept");
@@ -100,7 +102,7 @@ class Machine : private PickleBytes {
 
   PickleGlobal meaning(Item global) const {
     if (global->kind != Kind::global) refuse("it calls what is no function");
-    return *find_global(global->text, global->name, source_);
+    return static_cast<PickleGlobal>(global->integer);
   }
   void push_named(Kind kind, std::string_view text, std::string_view name) {
     auto& made = make(kind);
@@ -109,10 +111,10 @@ class Machine : private PickleBytes {
     push(made);
   }
   void push_global(std::string_view module, std::string_view name) {
-    if (!find_global(module, name, source_)) {
-      refuse("it names ", module.substr(0, 200), ".", name.substr(0, 200), ", which tensors do not need");
-    }
+    const auto meaning = find_global(module, name, source_);
+    if (!meaning) refuse("it names ", module.substr(0, 200), ".", name.substr(0, 200), ", which tensors do not need");
     push_named(Kind::global, module, name);
+    top().integer = static_cast<int64_t>(*meaning);  // kept: the bytes of a mapped file may change under us
   }
 
   /// ('storage', type, key, location, entries); where it once lay does not matter.

@@ -13,7 +13,7 @@ struct PickleValue {
   enum class Kind { none, boolean, integer, real, text, tuple, list, dict, global, storage, tensor, record };
 
   Kind kind = Kind::none;
-  int64_t integer = 0;    // boolean, integer; storage: its entries
+  int64_t integer = 0;    // boolean, integer; storage: its entries; global: its PickleGlobal
   std::string_view text;  // text; global: its module; storage: its key; in the pickle's bytes
   std::string_view name;  // global: its name in the module; storage: its type's
   /// tuple, list: the entries. dict: key, value, key, value, …. record: its state, once it has one. tensor: storage,

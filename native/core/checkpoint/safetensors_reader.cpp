@@ -49,6 +49,9 @@ void check_metadata(const json& metadata, const std::string& what) {
 }
 
 TensorPlace parse_entry(const std::string& name, const json& entry, std::string_view data, const std::string& what) {
+  if (name.size() > kMaxTensorName) {
+    fail(ErrorCode::checkpoint, what, " has a tensor with a name of ", name.size(), " bytes");
+  }
   const auto tensor = what + ": tensor '" + name + "'";
   for (const char* key : {"dtype", "shape", "data_offsets"}) {
     if (!entry.is_object() || !entry.contains(key)) fail(ErrorCode::checkpoint, tensor, " must have a ", key);

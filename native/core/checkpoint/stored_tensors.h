@@ -11,6 +11,9 @@
 
 namespace nd {
 
+/// The longest name of a tensor, in bytes; what is made of names (their parts, messages) takes up to 32 times as much.
+constexpr size_t kMaxTensorName = 1024;
+
 /// Where a tensor lies in a file's bytes.
 struct TensorPlace {
   TensorInfo info;

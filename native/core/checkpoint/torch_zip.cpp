@@ -9,7 +9,11 @@ TorchZip::TorchZip(SharedBytes bytes, std::string what) : bytes_(std::move(bytes
   const auto records = read_zip_directory(bytes_.view, what_);
   if (records.empty()) fail(ErrorCode::checkpoint, what_, " is an empty archive");
   root_ = records.front().name.substr(0, records.front().name.find('/') + 1);
-  for (const auto& record : records) records_.emplace(record.name, record);
+  for (const auto& record : records) {
+    auto shared = std::make_shared<StoredRecord>();
+    shared->record = record;
+    records_.emplace(record.name, std::move(shared));
+  }
   if (!has("data.pkl")) fail(ErrorCode::checkpoint, what_, " is no archive of torch's: it has no data.pkl");
   if (has("byteorder")) {
     const auto order = read("byteorder");
@@ -26,14 +30,14 @@ bool TorchZip::has(const std::string& name) const {
   return name.ends_with('/') ? found->first.starts_with(root_ + name) : found->first == root_ + name;
 }
 
-const ZipRecord& TorchZip::record(const std::string& name) const {
+const std::shared_ptr<StoredRecord>& TorchZip::record(const std::string& name) const {
   const auto found = records_.find(root_ + name);
   if (found == records_.end()) fail(ErrorCode::checkpoint, what_, " has no record '", root_, name, "'");
   return found->second;
 }
 
 std::string_view TorchZip::read(const std::string& name) const {
-  return read_stored_record(bytes_.view, what_, record(name));
+  return read_stored_record(bytes_.view, what_, record(name)->record);
 }
 
 TensorPlace TorchZip::place(std::string name, const PickleValue& tensor) const {
@@ -45,7 +49,8 @@ TensorPlace TorchZip::place(std::string name, const PickleValue& tensor) const {
   const auto storage_dtype = dtype_of(storage.name);
   const auto dtype = tensor.items.size() > 4 ? dtype_of(tensor.items[4]->name) : storage_dtype;
   if (!dtype) fail(ErrorCode::dtype, label, " is of a dtype that is not stated");
-  const auto& data = record("data/" + std::string(storage.text));
+  const auto& shared = record("data/" + std::string(storage.text));
+  const auto& data = shared->record;
   if (data.deflated) fail(ErrorCode::checkpoint, label, " is packed; torch.save stores tensors as they are");
   // UntypedStorage counts in bytes.
   const auto unit = storage_dtype ? c10::elementSize(*storage_dtype) : 1;
@@ -63,7 +68,11 @@ TensorPlace TorchZip::place(std::string name, const PickleValue& tensor) const {
   for (const auto* size : tensor.items[2]->items) place.info.shape.push_back(size->integer);
   for (const auto* stride : tensor.items[3]->items) place.strides.push_back(stride->integer);
   place.storage = bytes_.view.substr(data.data, bytes);
-  place.verify = [view = bytes_.view, what = what_, data] { read_stored_record(view, what, data); };
+  place.verify = [view = bytes_.view, what = what_, shared] {
+    if (shared->intact.load(std::memory_order_relaxed)) return;
+    read_stored_record(view, what, shared->record);
+    shared->intact.store(true, std::memory_order_relaxed);
+  };
   return place;
 }
 

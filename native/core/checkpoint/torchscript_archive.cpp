@@ -6,11 +6,15 @@
 #include <torch/csrc/jit/runtime/jit_exception.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <caffe2/serialize/read_adapter_interface.h>
+
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 #include "core/checkpoint/atomic_file.h"
 #include "core/checkpoint/baked_constants.h"
+#include "core/checkpoint/mapped_file.h"
 #include "core/checkpoint/safetensors_writer.h"
 #include "core/checkpoint/zip_directory.h"
 #include "core/device.h"
@@ -64,6 +68,21 @@ auto translating(ErrorCode code, const std::string& prefix, bool one_line, Call&
     fail_with(code, prefix, one_line, e.what());
   }
 }
+
+/// Has libtorch read the very bytes that were checked: by its path, another file could have taken the place of that one.
+class CheckedBytes final : public caffe2::serialize::ReadAdapterInterface {
+ public:
+  explicit CheckedBytes(SharedBytes bytes) : bytes_(std::move(bytes)) {}
+  size_t size() const override { return bytes_.view.size(); }
+  size_t read(uint64_t at, void* to, size_t count, const char*) const override {
+    const auto part = at < size() ? bytes_.view.substr(at, count) : std::string_view();
+    if (!part.empty()) std::memcpy(to, part.data(), part.size());
+    return part.size();
+  }
+
+ private:
+  SharedBytes bytes_;
+};
 
 /// The names and sizes of the extra files, once the archive has what a TorchScript archive must have.
 torch::jit::ExtraFilesMap check_layout(const std::string& path, const std::vector<ZipRecord>& records) {
@@ -154,11 +173,12 @@ std::shared_ptr<TorchScriptArchive> TorchScriptArchive::load(const std::string& 
   // Tensors born in inference mode can't be moved in place, so the mode starts at forward.
   c10::InferenceMode normal(false);
   at::NoGradGuard no_grad;
-  const auto records = read_zip_directory(path);
+  const auto bytes = map_file(path);
+  const auto records = read_zip_directory(bytes.view, path);
   auto extra = check_layout(path, records);
-  check_stored_records(path, records);
+  check_stored_records(bytes.view, path, records);
   auto module = translating(ErrorCode::checkpoint, path + " is no TorchScript archive that this libtorch reads: ", true,
-                            [&] { return torch::jit::load(path, device, extra); });
+                            [&] { return torch::jit::load(std::make_shared<CheckedBytes>(bytes), device, extra); });
   if (!module.find_method("forward")) fail(ErrorCode::checkpoint, path, " has no method 'forward'");
   module.eval();
   const auto own_dtype = floating_dtype(module);

@@ -47,16 +47,19 @@ class Walk {
   size_t attributes_ = 0;
 };
 
-/// Drops the attribute that a wrapper held the model by. A UNet's own names differ in their first part.
+/// Drops the attributes that wrappers held the model by. A UNet's own names differ in their first part.
 void strip_common_prefix(std::vector<TensorPlace>& places) {
-  while (!places.empty()) {
-    const auto prefix = places[0].info.name.substr(0, places[0].info.name.find('.') + 1);
-    const bool common = !prefix.empty() && std::all_of(places.begin(), places.end(), [&](const auto& place) {
-      return place.info.name.starts_with(prefix);
-    });
-    if (!common) return;
-    for (auto& place : places) place.info.name.erase(0, prefix.size());
+  const auto& first = places.front().info.name;
+  auto common = first.size();
+  for (const auto& place : places) {
+    const auto& name = place.info.name;
+    common = std::min(common, name.size());
+    common = static_cast<size_t>(std::mismatch(name.begin(), name.begin() + static_cast<std::ptrdiff_t>(common),
+                                               first.begin()).first - name.begin());
   }
+  const auto dot = std::string_view(first).substr(0, common).rfind('.');
+  if (dot == std::string_view::npos) return;
+  for (auto& place : places) place.info.name.erase(0, dot + 1);
 }
 
 }  // namespace

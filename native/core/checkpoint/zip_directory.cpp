@@ -6,7 +6,6 @@
 #include <cstring>
 #include <set>
 
-#include "core/checkpoint/mapped_file.h"
 #include "core/errors.h"
 
 namespace nd {
@@ -188,10 +187,6 @@ std::vector<ZipRecord> read_zip_directory(std::string_view bytes, const std::str
   return records;
 }
 
-std::vector<ZipRecord> read_zip_directory(const std::string& path) {
-  return read_zip_directory(map_file(path).view, path);
-}
-
 std::string_view read_stored_record(std::string_view bytes, const std::string& path, const ZipRecord& record) {
   const File file(bytes, path);
   if (record.deflated) file.damaged("'" + record.name + "' is packed, where it must be stored as it is");
@@ -200,10 +195,9 @@ std::string_view read_stored_record(std::string_view bytes, const std::string& p
   return data;
 }
 
-void check_stored_records(const std::string& path, const std::vector<ZipRecord>& records) {
-  const auto bytes = map_file(path);
+void check_stored_records(std::string_view bytes, const std::string& path, const std::vector<ZipRecord>& records) {
   for (const auto& record : records) {
-    if (!record.deflated) read_stored_record(bytes.view, path, record);
+    if (!record.deflated) read_stored_record(bytes, path, record);
   }
 }
 

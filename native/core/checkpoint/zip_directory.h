@@ -19,11 +19,8 @@ struct ZipRecord {
 };
 
 /// The table of contents of a zip or zip64 file, every number of it checked against the file and against bounds, before
-/// a reader that trusts them gets to see it. Throws ERR_NOT_FOUND for a missing file, ERR_CHECKPOINT for one that is no
-/// file, can't be read, is truncated, is no zip, or claims what can't be (overlaps, bombs, two records of one name).
-std::vector<ZipRecord> read_zip_directory(const std::string& path);
-
-/// The same of a file's bytes; `path` is its name for messages.
+/// a reader that trusts them gets to see it; `path` is the file's name for messages. Throws ERR_CHECKPOINT for one that
+/// is truncated, is no zip, or claims what can't be (overlaps, bombs, two records of one name).
 std::vector<ZipRecord> read_zip_directory(std::string_view bytes, const std::string& path);
 
 /// The bytes of a record of a file's directory, compared with its checksum. Throws ERR_CHECKPOINT for a damaged record,
@@ -32,6 +29,6 @@ std::string_view read_stored_record(std::string_view bytes, const std::string& p
 
 /// Reads every record that is stored as it is, and compares its checksum: libtorch's own reader does not. Throws
 /// ERR_CHECKPOINT naming the first damaged one.
-void check_stored_records(const std::string& path, const std::vector<ZipRecord>& records);
+void check_stored_records(std::string_view bytes, const std::string& path, const std::vector<ZipRecord>& records);
 
 }  // namespace nd

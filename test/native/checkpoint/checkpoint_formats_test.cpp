@@ -1,4 +1,7 @@
 #include <ATen/ATen.h>
+#include <sys/stat.h>
+
+#include <filesystem>
 
 #include "check.h"
 #include "checkpoint/shared_bytes.h"
@@ -72,6 +75,11 @@ TEST("what is no checkpoint is refused, by name where it is known") {
   };
   EXPECT_ERROR(not_found, "does not exist", open_checkpoint("/no/such/file"));
   EXPECT_ERROR(checkpoint, "must be a file", open_checkpoint(FIXTURES));
+  EXPECT_ERROR(checkpoint, "must be a file", open_checkpoint("/dev/zero"));
+  const TemporaryFile pipe("");
+  std::filesystem::remove(pipe.path());
+  EXPECT_EQUAL(mkfifo(pipe.path().c_str(), 0600), 0);
+  EXPECT_ERROR(checkpoint, "must be a file", open_checkpoint(pipe.path()));  // without waiting for a writer
   EXPECT_ERROR(checkpoint, "is no checkpoint", open_bytes(""));
   EXPECT_ERROR(checkpoint, "is no checkpoint", open_bytes("<html>"));
   EXPECT_ERROR(checkpoint, "zip archive", open_bytes("PK\3\4"));

@@ -118,6 +118,7 @@ TEST("shapes and places that can't be are refused") {
   EXPECT_ERROR(checkpoint, "overlaps", two("[0,8]", "[0,8]"));
   EXPECT_ERROR(checkpoint, "must have a dtype", read(safetensors(R"({"w":{"shape":[],"data_offsets":[0,0]}})")));
   EXPECT_ERROR(checkpoint, "must have a dtype", read(safetensors(R"({"w":7})")));
+  EXPECT_ERROR(checkpoint, "a name of 1025 bytes", read(safetensors("{\"" + std::string(1025, '.') + "\":{}}")));
   EXPECT_ERROR(checkpoint, "__metadata__", read(safetensors(R"({"__metadata__":{"a":1}})")));
 }
 

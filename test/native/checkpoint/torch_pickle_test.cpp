@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <chrono>
 #include <filesystem>
 #include <random>
 
@@ -92,6 +93,7 @@ TEST("bombs end at a bound") {
   std::string recalls = "]q"s + '\0';
   for (int i = 0; i < 3 << 20; ++i) recalls += "h"s + '\0';
   EXPECT_ERROR(checkpoint, "stack is too deep", pickle(recalls));
+  EXPECT_ERROR(checkpoint, "keeps more than 2097152 values", pickle("N" + std::string(3 << 20, '\x94')));
   // Each Size copies a list of 65536.
   auto copies = "ctorch\nSize\nq"s + '\0' + "](" + std::string(65536, 'N') + "e\x85q\1";
   for (int i = 0; i < 1000; ++i) copies += "h"s + '\0' + "h\1R0";
@@ -153,6 +155,33 @@ TEST("a tensor stays within its storage, and a storage within its record") {
   EXPECT_ERROR(checkpoint, "with a name of 2000 bytes", read_archive("\x80\2}X\xd0\7\0\0"s + std::string(2000, 'n') +
       "ctorch._utils\n_rebuild_tensor\n((U\7storagectorch\nFloatStorage\nU\0010U\3cpuK\4tQK\0))tRs."s,
       PickleSource::torch_save));
+}
+
+/// A dict in which one tensor stands under 60001 names, over one record of 1 MiB of this name.
+auto read_repeated(const std::string& record, std::vector<std::string>& names) {
+  const auto text = [](const std::string& value) {
+    std::string length(4, '\0');
+    for (size_t i = 0; i < 4; ++i) length[i] = static_cast<char>(value.size() >> (8 * i));
+    return "X" + length + value;
+  };
+  auto data = "\x80\2}" + text("a") + "ctorch._utils\n_rebuild_tensor\n((U\7storagectorch\nFloatStorage\n" +
+              text(record) + "U\3cpuK\4tQK"s + '\0' + "))tRq\1s";
+  names = {"a"};
+  for (int i = 0; i < 60000; ++i) {
+    names.push_back(std::to_string(i));
+    data += text(names.back()) + "h\1s";
+  }
+  const std::string floats(1 << 20, '\0');
+  return nd::read_torch_pickle({shared(nd::fuzz::make_zip({{"a/data.pkl", data + "."}, {"a/data/" + record, floats}})),
+                                "x.bin"});
+}
+
+TEST("tensors of one record cost its checksum once, and its name's bytes once") {
+  std::vector<std::string> names;
+  const auto before = std::chrono::steady_clock::now();
+  const auto state = read_repeated(std::string(60000, 'r'), names);  // 3.6 GB of names
+  for (const auto& name : names) EXPECT_EQUAL(state->read(name).numel(), int64_t{1});  // 63 GB of checksums
+  EXPECT(std::chrono::steady_clock::now() - before < std::chrono::seconds(10));
 }
 
 TEST("modules in themselves, and in one another without end, are refused") {

@@ -8,7 +8,6 @@
 
 using nd::test::fixture;
 using nd::test::read_file;
-using nd::test::TemporaryFile;
 
 namespace {
 
@@ -23,23 +22,21 @@ std::string patched(const std::string& signature, size_t offset, T value) {
 }
 
 void read_all(const std::string& bytes) {
-  const TemporaryFile file(bytes);
-  nd::check_stored_records(file.path(), nd::read_zip_directory(file.path()));
+  nd::check_stored_records(bytes, "x.pt", nd::read_zip_directory(bytes, "x.pt"));
 }
 
 TEST("reads a TorchScript archive's records") {
-  const auto records = nd::read_zip_directory(fixture("lookup"));
+  const auto bytes = read_file(fixture("lookup"));
+  const auto records = nd::read_zip_directory(bytes, "lookup.pt");
   const auto data =
       std::find_if(records.begin(), records.end(), [](const auto& r) { return r.name == "archive/data/0"; });
   EXPECT(data != records.end());
   EXPECT_EQUAL(data->size, uint64_t{16});
   EXPECT(!data->deflated);
-  nd::check_stored_records(fixture("lookup"), records);
+  nd::check_stored_records(bytes, "lookup.pt", records);
 }
 
-TEST("a missing file, a folder, an empty file and noise have their own messages") {
-  EXPECT_ERROR(not_found, "does not exist", nd::read_zip_directory("/no/such/file.pt"));
-  EXPECT_ERROR(checkpoint, "must be a file", nd::read_zip_directory(FIXTURES));
+TEST("nothing and noise have their own messages") {
   EXPECT_ERROR(checkpoint, "too short", read_all(""));
   EXPECT_ERROR(checkpoint, "table of contents is missing", read_all(std::string(5000, '\x5a')));
 }
