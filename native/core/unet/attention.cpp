@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/attention.h"
+
 namespace nd {
 namespace {
 
@@ -41,6 +43,31 @@ ConvolutionPtr take_out(const Scope& scope, int64_t inner, int64_t channels, Ima
   return layer;
 }
 
+template <typename T>
+at::Tensor attend_on_cpu(const at::Tensor& qkv, kernels::AttentionShape shape) {
+  thread_local kernels::AttentionScratch scratch;
+  auto y = at::empty({shape.batch, shape.tokens, shape.heads * shape.head_dim}, qkv.options());
+  kernels::attention_nhwc<T>(static_cast<const T*>(qkv.const_data_ptr()), static_cast<T*>(y.mutable_data_ptr()), shape,
+                             scratch);
+  return y;
+}
+
+/// qkv: [B, HW, 3, heads, D], dense; returns [B, HW, heads·D].
+at::Tensor attend(const at::Tensor& qkv) {
+  const kernels::AttentionShape shape{qkv.size(0), qkv.size(1), qkv.size(3), qkv.size(4)};
+  if (qkv.is_cpu() && qkv.scalar_type() == at::kFloat && kernels::attention_pays<float>()) {
+    return attend_on_cpu<float>(qkv, shape);
+  }
+  if (qkv.is_cpu() && qkv.scalar_type() == at::kBFloat16 && kernels::attention_pays<uint16_t>()) {
+    return attend_on_cpu<uint16_t>(qkv, shape);
+  }
+  const auto parts = qkv.unbind(2);  // [B, HW, heads, D] → [B, heads, HW, D]
+  // softmax(QKᵀ/√D)·V  (Vaswani et al. 2017, eq. 1)
+  const auto y = at::scaled_dot_product_attention(parts[0].transpose(1, 2), parts[1].transpose(1, 2),
+                                                  parts[2].transpose(1, 2));
+  return y.transpose(1, 2).reshape({shape.batch, shape.tokens, shape.heads * shape.head_dim});
+}
+
 }  // namespace
 
 Attention::Attention(const Scope& scope, const Shape& shape, ImageSize size)
@@ -56,12 +83,8 @@ Attention::Attention(const Scope& scope, const Shape& shape, ImageSize size)
 at::Tensor Attention::operator()(const at::Tensor& x) const {
   const auto batch = x.size(0), height = x.size(2), width = x.size(3);
   const auto qkv = (*to_qkv_)(norm_ ? (*norm_)(x) : x);  // [B, 3·heads·D, H, W], NHWC
-  // [B, HW, 3, heads, D] → three of [B, heads, HW, D]
-  const auto parts = qkv.permute({0, 2, 3, 1}).reshape({batch, height * width, 3, heads_, head_dim_}).unbind(2);
-  // softmax(QKᵀ/√D)·V  (Vaswani et al. 2017, eq. 1)
-  const auto attended = at::scaled_dot_product_attention(parts[0].transpose(1, 2), parts[1].transpose(1, 2),
-                                                         parts[2].transpose(1, 2));
-  const auto pixels = attended.transpose(1, 2).reshape({batch, height, width, heads_ * head_dim_});
+  const auto rows = qkv.permute({0, 2, 3, 1}).reshape({batch, height * width, 3, heads_, head_dim_}).contiguous();
+  const auto pixels = attend(rows).reshape({batch, height, width, heads_ * head_dim_});
   return (*to_out_)(pixels.permute({0, 3, 1, 2}), {.residual = x, .divisor = output_scale_factor_});
 }
 

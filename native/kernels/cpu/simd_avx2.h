@@ -31,6 +31,7 @@ ND_SIMD Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 ND_SIMD Vec at_most(Vec v, float limit) { return _mm256_min_ps(set1(limit), v); }
 ND_SIMD Vec at_least(Vec v, float limit) { return _mm256_max_ps(set1(limit), v); }
+ND_SIMD Vec larger(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 ND_SIMD Vec round_to_integer(Vec v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 ND_SIMD Vec power_of_two(__m256i n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
@@ -40,6 +41,27 @@ ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) {
   const __m256i exponent = _mm256_cvtps_epi32(n);
   const __m256i half = _mm256_srai_epi32(exponent, 1);
   return mul(mul(v, power_of_two(half)), power_of_two(_mm256_sub_epi32(exponent, half)));
+}
+
+ND_SIMD void transpose(Vec v[kWidth]) {
+  Vec pairs[kWidth], fours[kWidth];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    fours[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    fours[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+    fours[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    fours[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+    v[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+  }
 }
 
 ND_SIMD Vec widen(__m128i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16)); }

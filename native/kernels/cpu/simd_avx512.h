@@ -34,9 +34,39 @@ ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 /// limit where v is beyond it, v elsewhere and where v is NaN.
 ND_SIMD Vec at_most(Vec v, float limit) { return _mm512_min_ps(set1(limit), v); }
 ND_SIMD Vec at_least(Vec v, float limit) { return _mm512_max_ps(set1(limit), v); }
+/// The larger lane by lane; b where either is NaN.
+ND_SIMD Vec larger(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 ND_SIMD Vec round_to_integer(Vec v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 /// v·2ⁿ for an integral n, to ∞ and through the subnormals.
 ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) { return _mm512_scalef_ps(v, n); }
+
+/// v[i][j] becomes v[j][i]: 2×2 and 4×4 blocks of lanes within the quarters of a register, then the quarters.
+ND_SIMD void transpose(Vec v[kWidth]) {
+  Vec pairs[kWidth], fours[kWidth];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    fours[i] = _mm512_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    fours[i + 1] = _mm512_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+    fours[i + 2] = _mm512_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    fours[i + 3] = _mm512_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const Vec even0 = _mm512_shuffle_f32x4(fours[i], fours[i + 4], 0x88);
+    const Vec odd0 = _mm512_shuffle_f32x4(fours[i], fours[i + 4], 0xdd);
+    const Vec even1 = _mm512_shuffle_f32x4(fours[i + 8], fours[i + 12], 0x88);
+    const Vec odd1 = _mm512_shuffle_f32x4(fours[i + 8], fours[i + 12], 0xdd);
+    v[i] = _mm512_shuffle_f32x4(even0, even1, 0x88);
+    v[i + 4] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+    v[i + 8] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
+    v[i + 12] = _mm512_shuffle_f32x4(odd0, odd1, 0xdd);
+  }
+}
 
 /// bfloat16 is the upper half of a float.
 ND_SIMD Vec widen(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }

@@ -44,6 +44,10 @@ ND_SIMD Vec at_least(Vec v, float limit) {
   for (int i = 0; i < kWidth; ++i) v[i] = limit > v[i] ? limit : v[i];
   return v;
 }
+ND_SIMD Vec larger(Vec a, Vec b) {
+  for (int i = 0; i < kWidth; ++i) a[i] = a[i] > b[i] ? a[i] : b[i];
+  return a;
+}
 /// Adding and taking away 1.5·2²³ rounds to nearest, ties to even, for |v| < 2²².
 ND_SIMD Vec round_to_integer(Vec v) {
   const Vec magic = set1(12582912.0F);
@@ -61,6 +65,16 @@ ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) {
     v[i] = v[i] * factors[0] * factors[1];
   }
   return v;
+}
+
+ND_SIMD void transpose(Vec v[kWidth]) {
+  for (int i = 0; i < kWidth; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float lane = v[i][j];
+      v[i][j] = v[j][i];
+      v[j][i] = lane;
+    }
+  }
 }
 
 ND_SIMD Vec load_first(const uint16_t* p, int64_t n) {
