@@ -91,6 +91,8 @@ TimeEmbedding::TimeEmbedding(const Scope& scope, const UNet2DConfig& config) : c
   auto encoded = channels;
   if (config.time_embedding_type == TimeEmbeddingType::fourier) {
     const double scale = 16;  // diffusers' constant
+    // diffusers' constructor draws the frequencies twice and keeps the second: so do we, for a seed to give its weights.
+    (scope / "time_proj").take("weight", channels, {Init::Kind::normal, scale});
     // In fp32 whatever the model's dtype: rounded to bfloat16, 2π·16·log t would be whole turns off.
     table_ = take_table(scope / "time_proj", channels, scale, at::kFloat);
     encoded = 2 * channels;
