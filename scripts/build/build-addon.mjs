@@ -96,10 +96,12 @@ function forgetConfiguration() {
 }
 
 /**
+ * Whether a command starts and ends well.
+ *
  * @param {string} name
  * @param {readonly string[]} args
  */
-function answers(name, args) {
+export function answers(name, args) {
   try {
     execFileSync(name, args, { stdio: 'ignore' });
     return true;
@@ -111,7 +113,7 @@ function answers(name, args) {
 /**
  * Files are the same whatever folder the package lies in, so ccache may find them from any; PCH needs the sloppiness.
  */
-function ccacheEnvironment() {
+export function ccacheEnvironment() {
   return { CCACHE_BASEDIR: packageRoot, CCACHE_NOHASHDIR: '1', CCACHE_SLOPPINESS: 'pch_defines,time_macros' };
 }
 

@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { buildWithAsan } from './asan.mjs';
 import { buildDist } from './build-dist.mjs';
 import { checkSources } from './check-sources.mjs';
 import { buildFolder, packageRoot } from './paths.mjs';
@@ -114,15 +115,29 @@ async function mocha(stage) {
   }
 }
 
-/** @returns {Promise<Counts>} */
-async function native() {
-  const args = ['--test-dir', buildFolder, '--output-on-failure', '--no-tests=error', '-C', 'Release'];
+/** The native tests and the replays of the fuzzers' corpora. @returns {Promise<Counts>} */
+async function native(folder = buildFolder) {
+  const args = ['--test-dir', folder, '--output-on-failure', '--no-tests=error', '-C', 'Release'];
   const { status, output } = await runCommand('ctest', args, { cwd: packageRoot });
   const match = /(\d+) tests? failed out of (\d+)/.exec(output);
   if (status !== 0 || match === null) process.stdout.write(output);
   if (match === null) return { passed: 0, failed: 1 };
   const [failed, total] = [Number(match[1]), Number(match[2])];
   return { passed: total - failed, failed: status === 0 ? failed : Math.max(1, failed) };
+}
+
+/** The same with AddressSanitizer, in build/asan. @returns {Promise<Counts>} */
+async function asan() {
+  try {
+    const folder = await buildWithAsan();
+    if (folder !== undefined) return await native(folder);
+    process.stdout.write('stage asan: SKIPPED, as the compiler has no AddressSanitizer that runs (Debian: libasan8)\n');
+    return { passed: 0, failed: 0, skipped: 1 };
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stdout.write(`${error.message}\n`);
+    return { passed: 0, failed: 1 };
+  }
 }
 
 /** @type {Record<string, () => Promise<Counts>>} */
@@ -132,7 +147,8 @@ const STAGES = {
   build,
   'types-of-users': typesOfUsers,
   unit: () => mocha('unit'),
-  native,
+  native: () => native(),
+  asan,
   ...Object.fromEntries(MOCHA_STAGES.slice(1).map((stage) => [stage, () => mocha(stage)])),
 };
 
@@ -175,7 +191,7 @@ export async function runStages(names) {
  * @param {number} ms
  */
 function describe(name, { passed, failed, skipped = 0 }, ms) {
-  const tests =
-    passed + failed === 0 ? 'ok' : `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+  const ran = passed + failed > 0 ? `${passed} passed, ${failed} failed` : '';
+  const tests = [ran, skipped > 0 ? `${skipped} skipped` : ''].filter(Boolean).join(', ') || 'ok';
   return `${name.padEnd(16)}${(ms / 1000).toFixed(1).padStart(6)} s  ${tests}`;
 }
