@@ -74,12 +74,12 @@ StepOutputs affine_step_reference(const std::vector<StepRow>& rows, const StepIn
   // 3. x_s without noise
   auto prev = column(&StepRow::c_x0) * x0 + column(&StepRow::c_xt) * x + column(&StepRow::c_out) * out;
 
-  // 4. noise
+  // 4. noise, where there is any
   if (in.noise.defined()) {
     const auto z = in.noise.to(compute);
-    const auto std = in.learned == LearnedVariance::none ? column(&StepRow::sigma)
-                                                         : learned_std(in, column, compute) * (column(&StepRow::sigma) > 0);
-    prev = prev + std * z;
+    const auto sigma = column(&StepRow::sigma);
+    const auto std = in.learned == LearnedVariance::none ? sigma : learned_std(in, column, compute);
+    prev = at::where(sigma != 0, prev + std * z, prev);
   }
   return {prev.to(result_dtype), x0.to(result_dtype)};
 }

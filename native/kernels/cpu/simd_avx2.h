@@ -43,6 +43,36 @@ ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) {
   return mul(mul(v, power_of_two(half)), power_of_two(_mm256_sub_epi32(exponent, half)));
 }
 
+ND_SIMD Vec square_root(Vec v) { return _mm256_sqrt_ps(v); }
+
+using Bits = __m256i;
+ND_SIMD Bits set1_bits(uint32_t v) { return _mm256_set1_epi32(static_cast<int>(v)); }
+ND_SIMD Bits lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+ND_SIMD Bits as_bits(Vec v) { return _mm256_castps_si256(v); }
+ND_SIMD Vec as_floats(Bits v) { return _mm256_castsi256_ps(v); }
+ND_SIMD Bits add(Bits a, Bits b) { return _mm256_add_epi32(a, b); }
+ND_SIMD Bits sub(Bits a, Bits b) { return _mm256_sub_epi32(a, b); }
+ND_SIMD Bits bit_and(Bits a, Bits b) { return _mm256_and_si256(a, b); }
+ND_SIMD Bits bit_xor(Bits a, Bits b) { return _mm256_xor_si256(a, b); }
+template <int kBy>
+ND_SIMD Bits shift_left(Bits v) { return _mm256_slli_epi32(v, kBy); }
+template <int kBy>
+ND_SIMD Bits shift_right(Bits v) { return _mm256_srli_epi32(v, kBy); }
+template <int kBy>
+ND_SIMD Bits shift_right_signed(Bits v) { return _mm256_srai_epi32(v, kBy); }
+ND_SIMD void multiply(Bits v, uint32_t factor, Bits& high, Bits& low) {
+  const Bits even = _mm256_mul_epu32(v, set1_bits(factor));
+  const Bits odd = _mm256_mul_epu32(_mm256_srli_epi64(v, 32), set1_bits(factor));
+  high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+ND_SIMD Vec signed_to_float(Bits v) { return _mm256_cvtepi32_ps(v); }
+/// The halves and the upper one's product are exact, so their sum rounds once.
+ND_SIMD Vec unsigned_to_float(Bits v) {
+  const Vec upper = signed_to_float(shift_right<16>(v)), lower = signed_to_float(bit_and(v, set1_bits(0xffff)));
+  return add(mul(upper, set1(65536.0F)), lower);
+}
+
 ND_SIMD void transpose(Vec v[kWidth]) {
   Vec pairs[kWidth], fours[kWidth];
 #pragma GCC unroll 4

@@ -40,6 +40,36 @@ ND_SIMD Vec round_to_integer(Vec v) { return _mm512_roundscale_ps(v, _MM_FROUND_
 /// v·2ⁿ for an integral n, to ∞ and through the subnormals.
 ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) { return _mm512_scalef_ps(v, n); }
 
+ND_SIMD Vec square_root(Vec v) { return _mm512_sqrt_ps(v); }
+
+/// A register of 32-bit words.
+using Bits = __m512i;
+ND_SIMD Bits set1_bits(uint32_t v) { return _mm512_set1_epi32(static_cast<int>(v)); }
+/// 0, 1, … kWidth − 1.
+ND_SIMD Bits lane_numbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+ND_SIMD Bits as_bits(Vec v) { return _mm512_castps_si512(v); }
+ND_SIMD Vec as_floats(Bits v) { return _mm512_castsi512_ps(v); }
+ND_SIMD Bits add(Bits a, Bits b) { return _mm512_add_epi32(a, b); }
+ND_SIMD Bits sub(Bits a, Bits b) { return _mm512_sub_epi32(a, b); }
+ND_SIMD Bits bit_and(Bits a, Bits b) { return _mm512_and_si512(a, b); }
+ND_SIMD Bits bit_xor(Bits a, Bits b) { return _mm512_xor_si512(a, b); }
+template <int kBy>
+ND_SIMD Bits shift_left(Bits v) { return _mm512_slli_epi32(v, kBy); }
+template <int kBy>
+ND_SIMD Bits shift_right(Bits v) { return _mm512_srli_epi32(v, kBy); }
+template <int kBy>
+ND_SIMD Bits shift_right_signed(Bits v) { return _mm512_srai_epi32(v, kBy); }
+/// v·factor in 64 bits: the upper and the lower halves.
+ND_SIMD void multiply(Bits v, uint32_t factor, Bits& high, Bits& low) {
+  const Bits even = _mm512_mul_epu32(v, set1_bits(factor));
+  const Bits odd = _mm512_mul_epu32(_mm512_srli_epi64(v, 32), set1_bits(factor));
+  high = _mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xaaaa, odd);
+  low = _mm512_mask_mov_epi32(even, 0xaaaa, _mm512_slli_epi64(odd, 32));
+}
+/// Rounded to nearest, ties to even.
+ND_SIMD Vec signed_to_float(Bits v) { return _mm512_cvtepi32_ps(v); }
+ND_SIMD Vec unsigned_to_float(Bits v) { return _mm512_cvtepu32_ps(v); }
+
 /// v[i][j] becomes v[j][i]: 2×2 and 4×4 blocks of lanes within the quarters of a register, then the quarters.
 ND_SIMD void transpose(Vec v[kWidth]) {
   Vec pairs[kWidth], fours[kWidth];

@@ -67,6 +67,47 @@ ND_SIMD Vec scale_by_power_of_two(Vec v, Vec n) {
   return v;
 }
 
+ND_SIMD Vec square_root(Vec v) {
+  for (int i = 0; i < kWidth; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+}
+
+using Bits = uint32_t __attribute__((vector_size(16)));
+using SignedBits = int32_t __attribute__((vector_size(16)));
+ND_SIMD Bits set1_bits(uint32_t v) { return Bits{v, v, v, v}; }
+ND_SIMD Bits lane_numbers() { return Bits{0, 1, 2, 3}; }
+ND_SIMD Bits as_bits(Vec v) { return reinterpret_cast<Bits>(v); }
+ND_SIMD Vec as_floats(Bits v) { return reinterpret_cast<Vec>(v); }
+ND_SIMD Bits add(Bits a, Bits b) { return a + b; }
+ND_SIMD Bits sub(Bits a, Bits b) { return a - b; }
+ND_SIMD Bits bit_and(Bits a, Bits b) { return a & b; }
+ND_SIMD Bits bit_xor(Bits a, Bits b) { return a ^ b; }
+template <int kBy>
+ND_SIMD Bits shift_left(Bits v) { return v << kBy; }
+template <int kBy>
+ND_SIMD Bits shift_right(Bits v) { return v >> kBy; }
+template <int kBy>
+ND_SIMD Bits shift_right_signed(Bits v) {
+  return reinterpret_cast<Bits>(reinterpret_cast<SignedBits>(v) >> kBy);
+}
+ND_SIMD void multiply(Bits v, uint32_t factor, Bits& high, Bits& low) {
+  for (int i = 0; i < kWidth; ++i) {
+    const uint64_t product = static_cast<uint64_t>(v[i]) * factor;
+    high[i] = static_cast<uint32_t>(product >> 32);
+    low[i] = static_cast<uint32_t>(product);
+  }
+}
+ND_SIMD Vec signed_to_float(Bits v) {
+  Vec f;
+  for (int i = 0; i < kWidth; ++i) f[i] = static_cast<float>(static_cast<int32_t>(v[i]));
+  return f;
+}
+ND_SIMD Vec unsigned_to_float(Bits v) {
+  Vec f;
+  for (int i = 0; i < kWidth; ++i) f[i] = static_cast<float>(v[i]);
+  return f;
+}
+
 ND_SIMD void transpose(Vec v[kWidth]) {
   for (int i = 0; i < kWidth; ++i) {
     for (int j = 0; j < i; ++j) {

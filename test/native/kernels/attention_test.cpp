@@ -5,26 +5,18 @@
 #include <ATen/TensorOperators.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "check.h"
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/kernel_check.h"
 
 namespace {
 
 using nd::kernels::AttentionScratch;
 using nd::kernels::AttentionShape;
 using nd::kernels::Isa;
-
-std::vector<Isa> isas() {
-  std::vector<Isa> all;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-    if (isa <= nd::kernels::best_isa()) all.push_back(isa);
-  }
-  return all;
-}
 
 /// [batch, tokens, 3, heads, head_dim], normally distributed.
 at::Tensor make_qkv(const AttentionShape& shape, uint64_t seed = 1) {
@@ -60,10 +52,6 @@ at::Tensor run(const at::Tensor& qkv, Isa isa) {
 
 double relative_error(const at::Tensor& y, const at::Tensor& wanted) {
   return ((y.to(at::kDouble) - wanted).norm() / wanted.norm()).item<double>();
-}
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.nbytes() == b.nbytes() && std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
 }
 
 /// Whole and broken tiles, panels, chunks and vectors; one block of keys and several, the last of one key too.

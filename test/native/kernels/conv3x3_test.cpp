@@ -5,12 +5,12 @@
 #include <ATen/TensorOperators.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "check.h"
 #include "kernels/cpu/winograd_kernels.h"
+#include "kernels/kernel_check.h"
 
 namespace {
 
@@ -19,14 +19,6 @@ using nd::kernels::Conv3x3Scratch;
 using nd::kernels::Conv3x3Shape;
 using nd::kernels::Conv3x3Weights;
 using nd::kernels::Isa;
-
-std::vector<Isa> isas() {
-  std::vector<Isa> all;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-    if (isa <= nd::kernels::best_isa()) all.push_back(isa);
-  }
-  return all;
-}
 
 at::Tensor random(at::IntArrayRef sizes, uint64_t seed) {
   return at::randn(sizes, at::detail::createCPUGenerator(seed), at::kFloat);
@@ -85,10 +77,6 @@ at::Tensor run(const Inputs& in, Isa isa) {
 
 double relative_error(const at::Tensor& y, const at::Tensor& wanted) {
   return ((y.to(at::kDouble) - wanted).norm() / wanted.norm()).item<double>();
-}
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.nbytes() == b.nbytes() && std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
 }
 
 Inputs sample_of(const Inputs& in, int64_t b) {

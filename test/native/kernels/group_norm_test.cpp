@@ -4,12 +4,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 
-#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "check.h"
 #include "kernels/cpu/group_norm_kernels.h"
+#include "kernels/kernel_check.h"
 
 namespace {
 
@@ -17,14 +17,6 @@ using nd::kernels::GroupNormParameters;
 using nd::kernels::GroupNormShape;
 using nd::kernels::Isa;
 using nd::kernels::NormActivation;
-
-std::vector<Isa> isas() {
-  std::vector<Isa> all;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-    if (isa <= nd::kernels::best_isa()) all.push_back(isa);
-  }
-  return all;
-}
 
 at::Tensor random(at::IntArrayRef sizes, int64_t seed) {
   auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
@@ -80,10 +72,6 @@ at::Tensor run(const Inputs& in, Isa isa) {
 
 double relative_error(const at::Tensor& y, const at::Tensor& wanted) {
   return ((y.to(at::kDouble) - wanted).norm() / wanted.norm()).item<double>();
-}
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.nbytes() == b.nbytes() && std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
 }
 
 const uint16_t* bits(const at::Tensor& t) { return static_cast<const uint16_t*>(t.const_data_ptr()); }
