@@ -1,5 +1,5 @@
-// Included once per instruction set, inside its namespace, after its simd_*.h. No include guard: that is the point. One
-// lane of plain scalars serves too, which is how a GPU's thread may take it.
+// Included once per instruction set, inside its namespace, after its simd_*.h. No include guard: that is the point. It
+// serves with one lane of plain scalars too, as a GPU's thread has it.
 //
 // Normal numbers by counter: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), then Box
 // and Muller. Of one draw, element e is in group e / 64, its counter is group·16 + e mod 16 and its output word
@@ -10,61 +10,61 @@
 
 constexpr int64_t kPhiloxGroup = 64, kPhiloxCounters = 16;
 
-/// Ten rounds over kWidth counters, which become the output words. The key is bumped by √3 − 1 and the golden ratio.
-ND_SIMD void philox(Bits word[4], uint32_t key0, uint32_t key1) {
+/// Ten rounds over kBlocks times kWidth counters, which become the output words. The key is bumped by the golden ratio and
+/// √3 − 1. Blocks hide each other's latency.
+template <int kBlocks>
+ND_SIMD void philox(Bits word[kBlocks][4], uint32_t key0, uint32_t key1) {
+  Wide w[kBlocks][4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 4 * kBlocks; ++i) w[i / 4][i % 4] = widen(word[i / 4][i % 4]);
 #pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
-    Bits high0, low0, high1, low1;
-    multiply(word[0], 0xD2511F53U, high0, low0);
-    multiply(word[2], 0xCD9E8D57U, high1, low1);
-    word[0] = bit_xor(bit_xor(high1, word[1]), set1_bits(key0));
-    word[1] = low1;
-    word[2] = bit_xor(bit_xor(high0, word[3]), set1_bits(key1));
-    word[3] = low0;
+#pragma GCC unroll 2
+    for (int b = 0; b < kBlocks; ++b) {
+      const Wide product0 = multiply_words(w[b][0], 0xD2511F53U), product1 = multiply_words(w[b][2], 0xCD9E8D57U);
+      w[b][0] = bit_xor(bit_xor(upper_words(product1), w[b][1]), set1_wide(key0));
+      w[b][1] = product1;
+      w[b][2] = bit_xor(bit_xor(upper_words(product0), w[b][3]), set1_wide(key1));
+      w[b][3] = product0;
+    }
     key0 += 0x9E3779B9U;
     key1 += 0xBB67AE85U;
   }
+#pragma GCC unroll 8
+  for (int i = 0; i < 4 * kBlocks; ++i) word[i / 4][i % 4] = narrow(w[i / 4][i % 4]);
 }
 
 ND_SIMD Vec times_plus(Vec a, Vec b, float c) { return add(mul(a, b), set1(c)); }
 
-/// a's bits where mask has ones, b's elsewhere.
-ND_SIMD Bits select(Bits mask, Bits a, Bits b) { return bit_xor(b, bit_and(bit_xor(a, b), mask)); }
-
-/// The middle of word w's share of (0, 1): w·2⁻³² + 2⁻³³.
-ND_SIMD Vec to_unit(Bits w) { return add(mul(unsigned_to_float(w), set1(0x1p-32F)), set1(0x1p-33F)); }
-
-/// −2·ln u, u = to_unit(w). u = 2ᵉ·m with √½ ≤ m < √2, and ln m = f − f²/2 + f³·P(f), f = m − 1 (the minimax P of Moshier's
-/// Cephes, logf). With e = 0, f is made of 1 − u, since a float next to 1 has few of w's bits left.
+/// −2·ln u, u = w·2⁻³² + 2⁻³³. u = 2ᵉ·m with √½ ≤ m < √2, and ln m = f − f²/2 + f³·P(f), f = m − 1 (the minimax P of
+/// Moshier's Cephes, logf; here times −2). With e = 0, f is made of 1 − u, since a float next to 1 has few of w's bits left.
 ND_SIMD Vec minus_two_log(Bits w) {
   constexpr uint32_t kRootHalf = 0x3F3504F3;
-  const Bits above = sub(as_bits(to_unit(w)), set1_bits(kRootHalf));
+  const Vec u = times_plus(unsigned_to_float(w), set1(0x1p-32F), 0x1p-33F);
+  const Vec less = times_plus(unsigned_to_float(bit_xor(w, set1_bits(0xFFFFFFFF))), set1(-0x1p-32F), -0x1p-33F);  // u − 1
+  const Bits above = sub(as_bits(u), set1_bits(kRootHalf));
   const Vec e = signed_to_float(shift_right_signed<23>(above));
   const Vec m = as_floats(add(bit_and(above, set1_bits(0x007FFFFF)), set1_bits(kRootHalf)));
-  const Vec rest = sub(set1(0.0F), to_unit(bit_xor(w, set1_bits(0xFFFFFFFF))));
-  const Vec f = as_floats(select(shift_right_signed<31>(above), as_bits(sub(m, set1(1.0F))), as_bits(rest)));
+  const Vec f = as_floats(select(shift_right_signed<31>(above), as_bits(sub(m, set1(1.0F))), as_bits(less)));
   const Vec square = mul(f, f);
-  Vec p = set1(7.0376836292e-2F);
-  p = times_plus(p, f, -1.1514610310e-1F);
-  p = times_plus(p, f, 1.1676998740e-1F);
-  p = times_plus(p, f, -1.2420140846e-1F);
-  p = times_plus(p, f, 1.4249322787e-1F);
-  p = times_plus(p, f, -1.6668057665e-1F);
-  p = times_plus(p, f, 2.0000714765e-1F);
-  p = times_plus(p, f, -2.4999993993e-1F);
-  p = times_plus(p, f, 3.3333331174e-1F);
+  Vec p = set1(-2 * 7.0376836292e-2F);
+  p = times_plus(p, f, 2 * 1.1514610310e-1F);
+  p = times_plus(p, f, -2 * 1.1676998740e-1F);
+  p = times_plus(p, f, 2 * 1.2420140846e-1F);
+  p = times_plus(p, f, -2 * 1.4249322787e-1F);
+  p = times_plus(p, f, 2 * 1.6668057665e-1F);
+  p = times_plus(p, f, -2 * 2.0000714765e-1F);
+  p = times_plus(p, f, 2 * 2.4999993993e-1F);
+  p = times_plus(p, f, -2 * 3.3333331174e-1F);
   // ln 2 in two parts, the first short enough for e·part to be exact; what is small is added first.
-  Vec small = mul(mul(p, f), square);
-  small = add(small, mul(e, set1(-2.12194440e-4F)));
-  small = sub(small, mul(square, set1(0.5F)));
-  const Vec log = add(add(f, small), mul(e, set1(0.693359375F)));
-  return mul(log, set1(-2.0F));
+  const Vec small = add(add(mul(mul(p, f), square), mul(e, set1(2 * 2.12194440e-4F))), square);
+  return add(add(mul(f, set1(-2.0F)), small), mul(e, set1(-2 * 0.693359375F)));
 }
 
 /// cos and sin of 2π·w / 2³². The nearest quarter turn is taken off in integers, exactly; Cephes' sinf and cosf do the
 /// rest, |θ| ≤ π/4.
 ND_SIMD void cos_sin(Bits w, Vec& cosine, Vec& sine) {
-  const Bits quarter = shift_right<30>(add(w, set1_bits(1U << 29)));
+  const Bits quarter = add(w, set1_bits(1U << 29));  // in its upper two bits
   const Vec angle = mul(signed_to_float(shift_left<2>(w)), set1(0x1.921fb6p-32F));  // π/2 · 2⁻³²
   const Vec square = mul(angle, angle);
   Vec s = times_plus(set1(-1.9515295891e-4F), square, 8.3321608736e-3F);
@@ -74,11 +74,10 @@ ND_SIMD void cos_sin(Bits w, Vec& cosine, Vec& sine) {
   c = times_plus(c, square, 4.166664568298827e-2F);
   c = add(sub(mul(mul(c, square), square), mul(square, set1(0.5F))), set1(1.0F));
   // Odd quarters swap the two; the cosine is negative in quarters 1 and 2, the sine in 2 and 3.
-  const Bits swapped = sub(set1_bits(0), bit_and(quarter, set1_bits(1)));
-  const Bits cosine_sign = shift_left<31>(shift_right<1>(add(quarter, set1_bits(1))));
-  const Bits sine_sign = shift_left<31>(shift_right<1>(quarter));
-  cosine = as_floats(bit_xor(select(swapped, as_bits(s), as_bits(c)), cosine_sign));
-  sine = as_floats(bit_xor(select(swapped, as_bits(c), as_bits(s)), sine_sign));
+  const Bits odd = shift_right_signed<31>(shift_left<1>(quarter)), sign = set1_bits(1U << 31);
+  const Bits cosine_sign = bit_and(add(quarter, set1_bits(1U << 30)), sign), sine_sign = bit_and(quarter, sign);
+  cosine = as_floats(bit_xor(select(odd, as_bits(s), as_bits(c)), cosine_sign));
+  sine = as_floats(bit_xor(select(odd, as_bits(c), as_bits(s)), sine_sign));
 }
 
 /// Two independent normals of two words: √(−2 ln u)·(cos, sin)(2π·w₁ / 2³²), u = w₀·2⁻³² + 2⁻³³.
@@ -90,11 +89,23 @@ ND_SIMD void box_muller(Bits w0, Bits w1, Vec& z0, Vec& z1) {
   z1 = mul(radius, sine);
 }
 
-/// The normals of kWidth counters from `counter` on, which is a multiple of kWidth; z[j] lies j·16 elements further.
-ND_SIMD void philox_normals(uint64_t counter, uint64_t seed, uint32_t draw, Vec z[4]) {
-  Bits word[4] = {add(set1_bits(static_cast<uint32_t>(counter)), lane_numbers()),
-                  set1_bits(static_cast<uint32_t>(counter >> 32)), set1_bits(draw), set1_bits(0)};
-  philox(word, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
-  box_muller(word[0], word[1], z[0], z[1]);
-  box_muller(word[2], word[3], z[2], z[3]);
+/// The normals of kWidth counters from `counter` on, a multiple of kWidth, and of those of the kBlocks − 1 groups after it;
+/// z[b][j] lies b·64 + j·16 elements further.
+template <int kBlocks>
+ND_SIMD void philox_normals(uint64_t counter, uint64_t seed, uint32_t draw, Vec z[kBlocks][4]) {
+  Bits word[kBlocks][4];
+#pragma GCC unroll 2
+  for (int b = 0; b < kBlocks; ++b) {
+    const uint64_t first = counter + static_cast<uint64_t>(b * kPhiloxCounters);
+    word[b][0] = add(set1_bits(static_cast<uint32_t>(first)), lane_numbers());
+    word[b][1] = set1_bits(static_cast<uint32_t>(first >> 32));
+    word[b][2] = set1_bits(draw);
+    word[b][3] = set1_bits(0);
+  }
+  philox<kBlocks>(word, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+#pragma GCC unroll 4
+  for (int i = 0; i < 2 * kBlocks; ++i) {
+    const int b = i / 2, j = i % 2 * 2;
+    box_muller(word[b][j], word[b][j + 1], z[b][j], z[b][j + 1]);
+  }
 }

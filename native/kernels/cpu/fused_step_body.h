@@ -69,13 +69,18 @@ ND_SIMD void step_range(const SampleStep& s, const RowVectors& row, int64_t begi
   if (e < end) step_lanes<false, kNoisy>(s, row, e, end - e, kNoisy ? z + (e - begin) : z);
 }
 
-/// The group's 64 normals.
-ND_SIMD void normal_group(float* z, int64_t group, PhiloxKey key) {
+/// Groups made at once, and their elements.
+constexpr int kBlocks = 2;
+constexpr int64_t kMade = kBlocks * kPhiloxGroup;
+
+/// The kMade normals from element e on, a multiple of Philox's group.
+ND_SIMD void make_normals(float* z, int64_t e, PhiloxKey key) {
   for (int64_t part = 0; part < kPhiloxCounters; part += kWidth) {
-    Vec of_part[4];
-    philox_normals(static_cast<uint64_t>(group * kPhiloxCounters + part), key.seed, key.draw, of_part);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) store(z + j * kPhiloxCounters + part, of_part[j]);
+    Vec of_part[kBlocks][4];
+    const int64_t counter = e / kPhiloxGroup * kPhiloxCounters + part;
+    philox_normals<kBlocks>(static_cast<uint64_t>(counter), key.seed, key.draw, of_part);
+#pragma GCC unroll 8
+    for (int i = 0; i < 4 * kBlocks; ++i) store(z + i * kPhiloxCounters + part, of_part[i / 4][i % 4]);
   }
 }
 
@@ -91,19 +96,19 @@ static void step(const SampleStep& sample, int64_t begin, int64_t end) {
     return;
   }
   const PhiloxKey key = *s.philox;
-  for (int64_t e = begin; e < end; e += kPhiloxGroup) {
-    alignas(64) float z[kPhiloxGroup];
-    normal_group(z, e / kPhiloxGroup, key);
-    step_range<true>(s, row, e, end - e < kPhiloxGroup ? end : e + kPhiloxGroup, z);
+  for (int64_t e = begin; e < end; e += kMade) {
+    alignas(64) float z[kMade];
+    make_normals(z, e, key);
+    step_range<true>(s, row, e, end - e < kMade ? end : e + kMade, z);
   }
 }
 
 static void normal(float* to, int64_t begin, int64_t end, PhiloxKey key) {
   int64_t e = begin;
-  for (; e + kPhiloxGroup <= end; e += kPhiloxGroup) normal_group(to + e, e / kPhiloxGroup, key);
+  for (; e + kMade <= end; e += kMade) make_normals(to + e, e, key);
   if (e == end) return;
-  alignas(64) float z[kPhiloxGroup];
-  normal_group(z, e / kPhiloxGroup, key);
+  alignas(64) float z[kMade];
+  make_normals(z, e, key);
   for (int64_t i = 0; i < end - e; ++i) to[e + i] = z[i];
 }
 

@@ -60,18 +60,25 @@ template <int kBy>
 ND_SIMD Bits shift_right(Bits v) { return _mm256_srli_epi32(v, kBy); }
 template <int kBy>
 ND_SIMD Bits shift_right_signed(Bits v) { return _mm256_srai_epi32(v, kBy); }
-ND_SIMD void multiply(Bits v, uint32_t factor, Bits& high, Bits& low) {
-  const Bits even = _mm256_mul_epu32(v, set1_bits(factor));
-  const Bits odd = _mm256_mul_epu32(_mm256_srli_epi64(v, 32), set1_bits(factor));
-  high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-  low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
-}
+ND_SIMD Bits select(Bits mask, Bits a, Bits b) { return _mm256_blendv_epi8(b, a, mask); }
 ND_SIMD Vec signed_to_float(Bits v) { return _mm256_cvtepi32_ps(v); }
 /// The halves and the upper one's product are exact, so their sum rounds once.
 ND_SIMD Vec unsigned_to_float(Bits v) {
   const Vec upper = signed_to_float(shift_right<16>(v)), lower = signed_to_float(bit_and(v, set1_bits(0xffff)));
   return add(mul(upper, set1(65536.0F)), lower);
 }
+
+struct Wide {
+  Bits even, odd;
+};
+ND_SIMD Wide set1_wide(uint32_t v) { return {set1_bits(v), set1_bits(v)}; }
+ND_SIMD Wide widen(Bits v) { return {v, _mm256_srli_epi64(v, 32)}; }
+ND_SIMD Bits narrow(Wide v) { return _mm256_blend_epi32(v.even, _mm256_slli_epi64(v.odd, 32), 0xaa); }
+ND_SIMD Wide bit_xor(Wide a, Wide b) { return {bit_xor(a.even, b.even), bit_xor(a.odd, b.odd)}; }
+ND_SIMD Wide multiply_words(Wide v, uint32_t factor) {
+  return {_mm256_mul_epu32(v.even, set1_bits(factor)), _mm256_mul_epu32(v.odd, set1_bits(factor))};
+}
+ND_SIMD Wide upper_words(Wide v) { return {_mm256_srli_epi64(v.even, 32), _mm256_srli_epi64(v.odd, 32)}; }
 
 ND_SIMD void transpose(Vec v[kWidth]) {
   Vec pairs[kWidth], fours[kWidth];

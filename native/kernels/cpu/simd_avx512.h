@@ -59,16 +59,25 @@ template <int kBy>
 ND_SIMD Bits shift_right(Bits v) { return _mm512_srli_epi32(v, kBy); }
 template <int kBy>
 ND_SIMD Bits shift_right_signed(Bits v) { return _mm512_srai_epi32(v, kBy); }
-/// v·factor in 64 bits: the upper and the lower halves.
-ND_SIMD void multiply(Bits v, uint32_t factor, Bits& high, Bits& low) {
-  const Bits even = _mm512_mul_epu32(v, set1_bits(factor));
-  const Bits odd = _mm512_mul_epu32(_mm512_srli_epi64(v, 32), set1_bits(factor));
-  high = _mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xaaaa, odd);
-  low = _mm512_mask_mov_epi32(even, 0xaaaa, _mm512_slli_epi64(odd, 32));
-}
+/// a's bits where mask has ones, b's elsewhere.
+ND_SIMD Bits select(Bits mask, Bits a, Bits b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
 /// Rounded to nearest, ties to even.
 ND_SIMD Vec signed_to_float(Bits v) { return _mm512_cvtepi32_ps(v); }
 ND_SIMD Vec unsigned_to_float(Bits v) { return _mm512_cvtepu32_ps(v); }
+
+/// kWidth words at the lower ends of 64 bits each, whose upper ends hold anything.
+struct Wide {
+  Bits even, odd;
+};
+ND_SIMD Wide set1_wide(uint32_t v) { return {set1_bits(v), set1_bits(v)}; }
+ND_SIMD Wide widen(Bits v) { return {v, _mm512_srli_epi64(v, 32)}; }
+ND_SIMD Bits narrow(Wide v) { return _mm512_mask_mov_epi32(v.even, 0xaaaa, _mm512_slli_epi64(v.odd, 32)); }
+ND_SIMD Wide bit_xor(Wide a, Wide b) { return {bit_xor(a.even, b.even), bit_xor(a.odd, b.odd)}; }
+/// The words' products, of all 64 bits.
+ND_SIMD Wide multiply_words(Wide v, uint32_t factor) {
+  return {_mm512_mul_epu32(v.even, set1_bits(factor)), _mm512_mul_epu32(v.odd, set1_bits(factor))};
+}
+ND_SIMD Wide upper_words(Wide v) { return {_mm512_srli_epi64(v.even, 32), _mm512_srli_epi64(v.odd, 32)}; }
 
 /// v[i][j] becomes v[j][i]: 2×2 and 4×4 blocks of lanes within the quarters of a register, then the quarters.
 ND_SIMD void transpose(Vec v[kWidth]) {

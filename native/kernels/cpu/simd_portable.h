@@ -90,13 +90,7 @@ template <int kBy>
 ND_SIMD Bits shift_right_signed(Bits v) {
   return reinterpret_cast<Bits>(reinterpret_cast<SignedBits>(v) >> kBy);
 }
-ND_SIMD void multiply(Bits v, uint32_t factor, Bits& high, Bits& low) {
-  for (int i = 0; i < kWidth; ++i) {
-    const uint64_t product = static_cast<uint64_t>(v[i]) * factor;
-    high[i] = static_cast<uint32_t>(product >> 32);
-    low[i] = static_cast<uint32_t>(product);
-  }
-}
+ND_SIMD Bits select(Bits mask, Bits a, Bits b) { return (a & mask) | (b & ~mask); }
 ND_SIMD Vec signed_to_float(Bits v) {
   Vec f;
   for (int i = 0; i < kWidth; ++i) f[i] = static_cast<float>(static_cast<int32_t>(v[i]));
@@ -106,6 +100,29 @@ ND_SIMD Vec unsigned_to_float(Bits v) {
   Vec f;
   for (int i = 0; i < kWidth; ++i) f[i] = static_cast<float>(v[i]);
   return f;
+}
+
+struct Wide {
+  uint64_t word[kWidth];
+};
+ND_SIMD Wide set1_wide(uint32_t v) { return {v, v, v, v}; }
+ND_SIMD Wide widen(Bits v) { return {v[0], v[1], v[2], v[3]}; }
+ND_SIMD Bits narrow(const Wide& v) {
+  Bits words;
+  for (int i = 0; i < kWidth; ++i) words[i] = static_cast<uint32_t>(v.word[i]);
+  return words;
+}
+ND_SIMD Wide bit_xor(Wide a, const Wide& b) {
+  for (int i = 0; i < kWidth; ++i) a.word[i] ^= b.word[i];
+  return a;
+}
+ND_SIMD Wide multiply_words(Wide v, uint32_t factor) {
+  for (uint64_t& word : v.word) word = uint64_t{static_cast<uint32_t>(word)} * factor;
+  return v;
+}
+ND_SIMD Wide upper_words(Wide v) {
+  for (uint64_t& word : v.word) word >>= 32;
+  return v;
 }
 
 ND_SIMD void transpose(Vec v[kWidth]) {

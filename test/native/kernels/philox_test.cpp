@@ -27,10 +27,10 @@ using Words = std::array<uint32_t, 4>;
 
 /// The words of one counter, by the body that every instruction set compiles.
 Words words_of(Words counter, uint32_t key0, uint32_t key1) {
-  plain::Bits word[4];
-  for (int j = 0; j < 4; ++j) word[j] = plain::set1_bits(counter[j]);
-  plain::philox(word, key0, key1);
-  return {word[0][3], word[1][3], word[2][3], word[3][3]};
+  plain::Bits word[1][4];
+  for (int j = 0; j < 4; ++j) word[0][j] = plain::set1_bits(counter[j]);
+  plain::philox<1>(word, key0, key1);
+  return {word[0][0][3], word[0][1][3], word[0][2][3], word[0][3][3]};
 }
 
 /// The words of counter `index` of a draw, by libtorch's own Philox, which also runs on CUDA.
@@ -85,13 +85,13 @@ TEST("element e is word (e mod 64) / 16 of counter e / 64 · 16 + e mod 16, with
 
 TEST("counters go on beyond 2³²") {
   for (const uint64_t counter : {uint64_t{1} << 32, (uint64_t{5} << 32) - 4, uint64_t{0x123456789ABCDEF0}}) {
-    plain::Vec z[4];
-    plain::philox_normals(counter, kKey.seed, kKey.draw, z);
+    plain::Vec z[1][4];
+    plain::philox_normals<1>(counter, kKey.seed, kKey.draw, z);
     for (int lane = 0; lane < plain::kWidth; ++lane) {
       const Words words = torch_words(kKey, counter + static_cast<uint64_t>(lane));
       for (int j = 0; j < 4; ++j) {
         const auto exact = exact_pair(words[j / 2 * 2], words[j / 2 * 2 + 1]);
-        EXPECT_NEAR(z[j][lane], exact[j % 2], kTolerance * std::hypot(exact[0], exact[1]));
+        EXPECT_NEAR(z[0][j][lane], exact[j % 2], kTolerance * std::hypot(exact[0], exact[1]));
       }
     }
   }
