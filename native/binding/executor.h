@@ -1,7 +1,5 @@
 #pragma once
 
-#include <napi.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -10,15 +8,15 @@
 #include <thread>
 #include <vector>
 
+#include "binding/js_thread.h"
+
 namespace nd::binding {
 
-/// A heavy call: execute() on an executor thread, then settle() on the JS thread. A task whose environment ended in
-/// between is destroyed without settle(), so it owns nothing of that environment.
-class Task {
+/// A heavy call: execute() on an executor thread, then settle() on the JS thread.
+class Task : public Message {
  public:
-  virtual ~Task() = default;
   virtual void execute() noexcept = 0;
-  virtual void settle(Napi::Env env) = 0;
+  bool held() const final { return true; }
 };
 
 /// The addon's own threads, one pool per Node environment: libuv's four stay free for fs, dns and sharp. The event loop
@@ -26,7 +24,7 @@ class Task {
 /// share of the process's ThreadBudget.
 class Executor {
  public:
-  Executor(Napi::Env env, size_t threads);
+  Executor(JsThread& js, size_t threads);
   ~Executor();
   Executor(const Executor&) = delete;
 
@@ -42,13 +40,10 @@ class Executor {
     bool called = false;
   };
 
-  static void deliver(napi_env env, napi_value, void* context, void* data);
   void run(Worker& worker);
   void call_idle_worker();
 
-  napi_threadsafe_function to_js_ = nullptr;
-  size_t pending_ = 0;  // touched on the JS thread only
-  napi_env env_;
+  JsThread& js_;
   std::mutex mutex_;
   std::deque<std::unique_ptr<Task>> queue_;
   std::atomic<bool> stopping_ = false;
