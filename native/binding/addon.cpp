@@ -3,17 +3,20 @@
 #include <napi.h>
 #include <torch/version.h>
 
+#include "binding/engine_wrap.h"
 #include "binding/error_translation.h"
 #include "binding/generator_wrap.h"
 #include "binding/napi_setup.h"
 #include "binding/ops_wrap.h"
+#include "binding/plan_wrap.h"
 #include "binding/scheduler_wrap.h"
 #include "binding/tensor_wrap.h"
-#include "binding/thread_budget.h"
+#include "core/thread_budget.h"
 #include "binding/torchscript_wrap.h"
 #include "binding/unet_wrap.h"
 #include "core/device.h"
 #include "core/sampling/noise_source.h"
+#include "core/sampling/pixels.h"
 
 namespace nd::binding {
 namespace {
@@ -33,6 +36,14 @@ Napi::Value randn_js(const Napi::CallbackInfo& info) {
     const auto options = at::TensorOptions(parse_dtype(info[2].As<Napi::String>())).device(parse_device(info[3].As<Napi::String>()));
     return TensorHandle::wrap(info.Env(), nd::randn(integers(info[0], "shape"),
                                                     GeneratorHandle::unwrap_list(info[1], "generator"), options));
+  });
+}
+
+/// toPixels(samples: TensorHandle, uint8: boolean): TensorHandle, [B, H, W, C]
+Napi::Value to_pixels_js(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto format = info[1].ToBoolean() ? PixelFormat::uint8 : PixelFormat::unit_float;
+    return TensorHandle::wrap(info.Env(), to_pixels(TensorHandle::unwrap(info[0], "samples"), format));
   });
 }
 
@@ -69,16 +80,20 @@ Napi::Value runtime(const Napi::CallbackInfo& info) {
 
 Napi::Object define(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonData());
-  addon_data(env).executor = std::make_unique<Executor>(env, kExecutorThreads);
+  addon_data(env).js = std::make_unique<JsThread>(env);
+  addon_data(env).executor = std::make_unique<Executor>(*addon_data(env).js, kExecutorThreads);
   at::set_num_threads(ThreadBudget::process().counts().limit);
   TensorHandle::define(env, exports);
   GeneratorHandle::define(env, exports);
   SchedulerHandle::define(env, exports);
   TorchScriptHandle::define(env, exports);
   UNetHandle::define(env, exports);
+  PlanHandle::define(env, exports);
+  EngineHandle::define(env, exports);
   define_ops(env, exports);
   exports.Set("init", Napi::Function::New(env, init, "init"));
   exports.Set("randn", Napi::Function::New(env, randn_js, "randn"));
+  exports.Set("toPixels", Napi::Function::New(env, to_pixels_js, "toPixels"));
   exports.Set("threads", Napi::Function::New(env, threads, "threads"));
   exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));
   exports.Set("runtime", Napi::Function::New(env, runtime, "runtime"));

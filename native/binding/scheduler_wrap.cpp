@@ -6,6 +6,7 @@
 #include "binding/error_translation.h"
 #include "binding/generator_wrap.h"
 #include "binding/napi_setup.h"
+#include "binding/plan_wrap.h"
 #include "binding/promise_worker.h"
 #include "binding/tensor_wrap.h"
 #include "core/errors.h"
@@ -139,6 +140,7 @@ void SchedulerHandle::define(Napi::Env env, Napi::Object exports) {
                            InstanceMethod<&SchedulerHandle::previous_timestep>("previousTimestep"),
                            InstanceMethod<&SchedulerHandle::step>("step"),
                            InstanceMethod<&SchedulerHandle::step_async>("stepAsync"),
+                           InstanceMethod<&SchedulerHandle::plan>("plan"),
                            InstanceMethod<&SchedulerHandle::add_noise>("addNoise"),
                            InstanceMethod<&SchedulerHandle::get_velocity>("getVelocity"),
                            InstanceMethod<&SchedulerHandle::posterior>("posterior")}));
@@ -213,6 +215,15 @@ Napi::Value SchedulerHandle::step_async(const Napi::CallbackInfo& info) {
     return run_async(
         info.Env(), [scheduler = scheduler_, call = std::move(call)] { return call.run(*scheduler); },
         [want_x0](Napi::Env env, const StepOutputs& out) { return step_result(env, out, want_x0); });
+  });
+}
+
+/// plan(eta: number, useClippedModelOutput: boolean, firstStep: number): PlanHandle. The timesteps must not be set afterwards.
+Napi::Value SchedulerHandle::plan(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    return PlanHandle::wrap(info.Env(), make_plan(scheduler_, {.eta = info[0].As<Napi::Number>().DoubleValue(),
+                                                               .use_clipped_model_output = info[1].ToBoolean(),
+                                                               .first_step = info[2].As<Napi::Number>().Uint32Value()}));
   });
 }
 

@@ -23,6 +23,7 @@ class SchedulerHandle final : public Napi::ObjectWrap<SchedulerHandle> {
   Napi::Value previous_timestep(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value step_async(const Napi::CallbackInfo& info);
+  Napi::Value plan(const Napi::CallbackInfo& info);
   Napi::Value add_noise(const Napi::CallbackInfo& info);
   Napi::Value get_velocity(const Napi::CallbackInfo& info);
   Napi::Value posterior(const Napi::CallbackInfo& info);

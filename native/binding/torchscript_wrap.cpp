@@ -17,6 +17,8 @@ namespace {
 
 using Shared = std::shared_ptr<TorchScriptArchive>;
 
+constexpr napi_type_tag kTag = {0x6e6f64652d646966, 0x746f726368736372};
+
 std::optional<at::ScalarType> optional_dtype(const Napi::Value& value) {
   return value.IsUndefined() ? std::nullopt : std::optional(parse_dtype(value.As<Napi::String>()));
 }
@@ -62,9 +64,16 @@ TorchScriptHandle::TorchScriptHandle(const Napi::CallbackInfo& info) : Napi::Obj
   if (info.Length() != 1 || !info[0].IsExternal()) {
     throw Napi::TypeError::New(info.Env(), "TorchScriptHandle has no public constructor");
   }
+  info.This().As<Napi::Object>().TypeTag(&kTag);
   archive_ = *info[0].As<Napi::External<Shared>>().Data();
   tell_v8(info.Env(), static_cast<int64_t>(archive_->counts().bytes));
 }
+
+bool TorchScriptHandle::is_handle(const Napi::Value& value) {
+  return value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&kTag);
+}
+
+const Shared& TorchScriptHandle::unwrap(const Napi::Value& value) { return Unwrap(value.As<Napi::Object>())->live(); }
 
 void TorchScriptHandle::Finalize(Napi::Env env) { release(env); }
 

@@ -12,6 +12,9 @@ namespace nd::binding {
 class TorchScriptHandle final : public Napi::ObjectWrap<TorchScriptHandle> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
+  static bool is_handle(const Napi::Value& value);
+  /// Throws ERR_DISPOSED after dispose().
+  static const std::shared_ptr<TorchScriptArchive>& unwrap(const Napi::Value& value);
   explicit TorchScriptHandle(const Napi::CallbackInfo& info);
   void Finalize(Napi::Env env) override;
 

@@ -21,6 +21,8 @@ namespace {
 
 using Shared = std::shared_ptr<const UNet2DModel>;
 
+constexpr napi_type_tag kTag = {0x6e6f64652d646966, 0x756e65742d68616e};
+
 ModelTarget read_target(const Napi::Value& dtype, const Napi::Value& device) {
   return {.device = parse_device(device.As<Napi::String>()), .dtype = parse_dtype(dtype.As<Napi::String>())};
 }
@@ -99,8 +101,15 @@ UNetHandle::UNetHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<UNetHa
   if (info.Length() != 1 || !info[0].IsExternal()) {
     throw Napi::TypeError::New(info.Env(), "UNetHandle has no public constructor");
   }
+  info.This().As<Napi::Object>().TypeTag(&kTag);
   become(info.Env(), *info[0].As<Napi::External<Shared>>().Data());
 }
+
+bool UNetHandle::is_handle(const Napi::Value& value) {
+  return value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&kTag);
+}
+
+const Shared& UNetHandle::unwrap(const Napi::Value& value) { return Unwrap(value.As<Napi::Object>())->live(); }
 
 void UNetHandle::Finalize(Napi::Env env) { become(env, nullptr); }
 

@@ -12,6 +12,9 @@ namespace nd::binding {
 class UNetHandle final : public Napi::ObjectWrap<UNetHandle> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
+  static bool is_handle(const Napi::Value& value);
+  /// Throws ERR_DISPOSED after dispose().
+  static const std::shared_ptr<const UNet2DModel>& unwrap(const Napi::Value& value);
   explicit UNetHandle(const Napi::CallbackInfo& info);
   void Finalize(Napi::Env env) override;
 

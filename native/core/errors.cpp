@@ -12,7 +12,10 @@ const char* code_name(ErrorCode code) {
     case ErrorCode::timestep: return "ERR_TIMESTEP";
     case ErrorCode::checkpoint: return "ERR_CHECKPOINT";
     case ErrorCode::not_found: return "ERR_NOT_FOUND";
+    case ErrorCode::queue_full: return "ERR_QUEUE_FULL";
+    case ErrorCode::deadline: return "ERR_DEADLINE";
     case ErrorCode::aborted: return "ERR_ABORTED";
+    case ErrorCode::closed: return "ERR_CLOSED";
     case ErrorCode::disposed: return "ERR_DISPOSED";
     case ErrorCode::out_of_memory: return "ERR_OUT_OF_MEMORY";
     case ErrorCode::op: return "ERR_OP";

@@ -38,28 +38,6 @@ bool is_doubled(const at::Tensor& output, const at::Tensor& sample) {
   return output.sizes() == at::IntArrayRef(doubled);
 }
 
-/// Splits off a learned variance, or drops it; throws ERR_SHAPE where the channels don't fit the scheduler.
-void set_model_output(StepInputs& in, const at::Tensor& output, bool drops_variance) {
-  const auto& sample = in.sample;
-  const bool doubled = is_doubled(output, sample);
-  const bool learned = in.learned != LearnedVariance::none;
-  if (learned && !doubled) {
-    fail(ErrorCode::shape, "modelOutput must have twice the channels of sample ", sample.sizes(),
-         " for a learned varianceType, got ", output.sizes());
-  }
-  if (!doubled || !(learned || drops_variance)) {
-    check_same_shape(output, "modelOutput", sample, "sample");
-    in.model_output = output;
-    return;
-  }
-  const auto channels = sample.size(1);
-  in.model_output = output.narrow(1, 0, channels);
-  if (learned) in.learned_variance = output.narrow(1, channels, channels);
-  if (in.learned == LearnedVariance::direct && !at::all(in.learned_variance.ge(0)).item<bool>()) {
-    fail(ErrorCode::argument, "modelOutput's second half must be non-negative variances for varianceType 'learned'");
-  }
-}
-
 std::vector<bool> which_draw(const NoiseScheduler& scheduler, const JumpOptions& jump, int64_t batch) {
   std::vector<bool> wanted(batch);
   for (int64_t i = 0; i < batch; ++i) {
@@ -94,6 +72,26 @@ void check_pair(const at::Tensor& a, const char* a_name, const at::Tensor& b, co
 
 }  // namespace
 
+ModelOutput split_model_output(const NoiseScheduler& scheduler, const at::Tensor& output, const at::Tensor& sample) {
+  const bool doubled = is_doubled(output, sample);
+  const auto learned = scheduler.learned_variance();
+  if (learned != LearnedVariance::none && !doubled) {
+    fail(ErrorCode::shape, "modelOutput must have twice the channels of sample ", sample.sizes(),
+         " for a learned varianceType, got ", output.sizes());
+  }
+  if (!doubled || (learned == LearnedVariance::none && !scheduler.drops_learned_variance())) {
+    check_same_shape(output, "modelOutput", sample, "sample");
+    return {output, {}};
+  }
+  const auto channels = sample.size(1);
+  ModelOutput split{output.narrow(1, 0, channels), {}};
+  if (learned != LearnedVariance::none) split.variance = output.narrow(1, channels, channels);
+  if (learned == LearnedVariance::direct && !at::all(split.variance.ge(0)).item<bool>()) {
+    fail(ErrorCode::argument, "modelOutput's second half must be non-negative variances for varianceType 'learned'");
+  }
+  return split;
+}
+
 StepOutputs scheduler_step(const NoiseScheduler& scheduler, const at::Tensor& model_output, const at::Tensor& sample,
                            const JumpOptions& jump, const NoiseSource& noise) {
   check_batched(sample, "sample");
@@ -104,7 +102,9 @@ StepOutputs scheduler_step(const NoiseScheduler& scheduler, const at::Tensor& mo
   StepInputs in;
   in.sample = sample;
   in.learned = scheduler.learned_variance();
-  set_model_output(in, model_output, scheduler.drops_learned_variance());
+  const auto output = split_model_output(scheduler, model_output, sample);
+  in.model_output = output.prediction;
+  in.learned_variance = output.variance;
   const auto rows = scheduler.rows(jump, batch);
   if (noise.given.defined()) {
     if (!noise.generators.empty()) fail(ErrorCode::argument, "generator and varianceNoise must not both be given");

@@ -6,6 +6,16 @@
 
 namespace nd {
 
+/// A model's output, taken apart.
+struct ModelOutput {
+  at::Tensor prediction;  // [B, C, …]
+  at::Tensor variance;    // [B, C, …], undefined without a learned one
+};
+
+/// Splits off a learned variance, or drops it where the scheduler has no use for it. Throws ERR_SHAPE where the channels do
+/// not fit, ERR_ARGUMENT for negative variances.
+ModelOutput split_model_output(const NoiseScheduler& scheduler, const at::Tensor& output, const at::Tensor& sample);
+
 /// One step of a batch in which every sample may have its own timestep, target and η. model_output is [B, C, …], or
 /// [B, 2C, …] with a learned variance (which DDIM drops). Checks everything before it draws or computes anything.
 StepOutputs scheduler_step(const NoiseScheduler& scheduler, const at::Tensor& model_output, const at::Tensor& sample,

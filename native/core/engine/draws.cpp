@@ -1,0 +1,75 @@
+#include "core/engine/draws.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "core/sampling/noise_source.h"
+#include "core/sampling/scheduler_step.h"
+#include "kernels/fused_step.h"
+
+namespace nd {
+namespace {
+
+at::Tensor draw(const SampleRequest& asked, uint32_t index, const ModelTarget& target) {
+  const std::vector<int64_t> sizes{1, asked.shape[0], asked.shape[1], asked.shape[2]};
+  if (asked.philox_seed) {
+    auto z = at::empty(sizes, at::kFloat);
+    kernels::philox_normal(z.mutable_data_ptr<float>(), z.numel(), {*asked.philox_seed, index});
+    return z.to(target.device, state_dtype(target));
+  }
+  const auto given = asked.generator.defined() ? std::vector{asked.generator} : std::vector<at::Generator>{};
+  return randn(sizes, given, at::device(target.device).dtype(target.dtype)).to(state_dtype(target));
+}
+
+bool share_a_generator(const std::vector<RunningRequest*>& requests) {
+  std::vector<const void*> generators;
+  for (const auto* request : requests) {
+    const auto& asked = request->asked;
+    if (asked.philox_seed) continue;
+    generators.push_back(asked.generator.defined() ? asked.generator.unsafeGetGeneratorImpl() : nullptr);
+  }
+  std::sort(generators.begin(), generators.end());
+  return std::adjacent_find(generators.begin(), generators.end()) != generators.end();
+}
+
+}  // namespace
+
+at::ScalarType state_dtype(const ModelTarget& target) { return target.dtype == at::kDouble ? at::kDouble : at::kFloat; }
+
+void begin(RunningRequest& request, const ModelTarget& target) {
+  const auto& asked = request.asked;
+  const auto options = at::device(target.device).dtype(state_dtype(target));
+  if (asked.start.defined()) {
+    request.x = asked.start.to(options, /*non_blocking=*/false, /*copy=*/true).contiguous();
+    return;
+  }
+  const auto z = draw(asked, 0, target);
+  request.x = asked.image.defined()
+                  ? add_noise(*asked.plan->scheduler, asked.image.to(options), z, {request.next().timestep})
+                  : z;
+}
+
+at::Tensor draw_step(const RunningRequest& request, const ModelTarget& target) {
+  return draw(request.asked, draw_index(request), target);
+}
+
+void for_each(const std::vector<RunningRequest*>& requests, const std::function<void(RunningRequest&)>& one) {
+  const auto count = static_cast<int64_t>(requests.size());
+  const int64_t grain = share_a_generator(requests) ? std::max<int64_t>(count, 1) : 1;
+  at::parallel_for(0, count, grain, [&](int64_t first, int64_t end) {
+    const c10::InferenceMode inference;
+    for (auto i = first; i < end; ++i) {
+      auto& request = *requests[i];
+      try {
+        if (!request.error) one(request);
+      } catch (...) {
+        request.error = std::current_exception();
+      }
+    }
+  });
+}
+
+}  // namespace nd

@@ -1,0 +1,295 @@
+#include "core/engine/sampler_engine.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <limits>
+
+#include "core/errors.h"
+#include "core/sampling/pixels.h"
+#include "core/thread_budget.h"
+
+namespace nd {
+namespace {
+
+double seconds_between(EngineClock::time_point from, EngineClock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+std::exception_ptr error_of(ErrorCode code, const char* message) { return std::make_exception_ptr(Error(code, message)); }
+
+/// This thread's share of the process's threads, for one step.
+class Threads {
+ public:
+  explicit Threads(const std::atomic<bool>& stopping) {
+    auto& budget = ThreadBudget::process();
+    budget.announce();
+    threads_ = budget.acquire(std::numeric_limits<int>::max(), stopping);
+    if (threads_ > 0) at::set_num_threads(threads_);  // OpenMP keeps the number per thread
+  }
+  ~Threads() { ThreadBudget::process().release(threads_); }
+  Threads(const Threads&) = delete;
+  explicit operator bool() const { return threads_ > 0; }
+
+ private:
+  int threads_;
+};
+
+at::Tensor output_of(const at::Tensor& x, SampleOutput output) {
+  const c10::InferenceMode inference;
+  if (output == SampleOutput::latent) return x.squeeze(0).to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  return to_pixels(x, output == SampleOutput::uint8 ? PixelFormat::uint8 : PixelFormat::unit_float).squeeze(0);
+}
+
+}  // namespace
+
+SamplerEngine::SamplerEngine(std::unique_ptr<const Denoiser> denoiser, Options options, Listener listener)
+    : options_(options), runner_(std::move(denoiser)), listener_(std::move(listener)), policy_(options.max_batch),
+      meter_(EngineClock::now()), batch_limit_(options.max_batch), thread_([this] { loop(); }) {}
+
+SamplerEngine::~SamplerEngine() {
+  close();
+  thread_.join();
+}
+
+void SamplerEngine::check_open() const {
+  if (closing_) fail(ErrorCode::closed, "this engine was closed");
+}
+
+uint64_t SamplerEngine::submit(SampleRequest asked) {
+  std::unique_lock lock(mutex_);
+  check_open();
+  if (queued_ >= options_.max_queue) {
+    refused_ = true;
+    fail(ErrorCode::queue_full, "the queue holds maxQueue = ", options_.max_queue, " requests that have not begun");
+  }
+  const auto id = next_id_++;
+  inbox_.requests.push_back(std::make_unique<RunningRequest>(RunningRequest{id, std::move(asked), EngineClock::now()}));
+  ++queued_;
+  lock.unlock();
+  wake_.notify_one();
+  return id;
+}
+
+void SamplerEngine::cancel(uint64_t id) {
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.cancelled.push_back(id);
+  }
+  wake_.notify_one();
+}
+
+uint64_t SamplerEngine::warm_up(SampleShape shape, std::vector<int64_t> batch_sizes) {
+  std::unique_lock lock(mutex_);
+  check_open();
+  const auto id = next_id_++;
+  inbox_.trials.push_back({id, shape, std::move(batch_sizes)});
+  lock.unlock();
+  wake_.notify_one();
+  return id;
+}
+
+EngineStats SamplerEngine::stats() const {
+  const std::lock_guard lock(mutex_);
+  auto stats = meter_.read(EngineClock::now());
+  stats.queued = queued_;
+  stats.running = running_;
+  stats.max_batch = options_.max_batch;
+  stats.batch_limit = batch_limit_;
+  return stats;
+}
+
+void SamplerEngine::drain() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return queued_ + running_ == 0; });
+}
+
+void SamplerEngine::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  ThreadBudget::process().wake();
+}
+
+void SamplerEngine::loop() {
+  // libtorch, and this library's copy of its inline functions, set a thread's number once when they meet it: before ours.
+  at::get_num_threads();
+  at::internal::lazy_init_num_threads();
+  while (take_in()) {
+    expire();
+    run_step();
+    tell();
+  }
+  end_all();
+  events_.push_back({.kind = EngineEvent::Kind::closed});
+  tell();
+}
+
+/// Waits for something to do and takes what was handed in; false where the engine is to end.
+bool SamplerEngine::take_in() {
+  Inbox inbox;
+  {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return closing_ || !policy_.empty() || !inbox_.empty(); });
+    std::swap(inbox, inbox_);
+  }
+  for (auto& request : inbox.requests) {
+    const auto& asked = request->asked;
+    policy_.add(request->id, asked.shape, asked.priority);
+    if (asked.deadline) deadlines_.emplace(*asked.deadline, request->id);
+    requests_.emplace(request->id, std::move(request));
+  }
+  for (const auto id : inbox.cancelled) fail_request(id, error_of(ErrorCode::aborted, "the request was cancelled"));
+  for (const auto& trial : inbox.trials) try_out(trial);
+  announce_room();  // where cancelled ones gave theirs up
+  return !closing_;
+}
+
+void SamplerEngine::expire() {
+  const auto now = EngineClock::now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    fail_request(deadlines_.begin()->second, error_of(ErrorCode::deadline, "the request was not done by its deadline"));
+  }
+}
+
+void SamplerEngine::try_out(const Trial& trial) {
+  EngineEvent event{.kind = EngineEvent::Kind::warmed, .id = trial.id};
+  try {
+    const Threads threads(closing_);
+    if (!threads) fail(ErrorCode::closed, "this engine was closed");
+    for (const auto batch : trial.batch_sizes) {
+      // The first run of a size sets things up that later ones find.
+      runner_.trial(trial.shape, batch, closing_);
+      policy_.measured(trial.shape, batch, runner_.trial(trial.shape, batch, closing_));
+    }
+    const std::lock_guard lock(mutex_);
+    batch_limit_ = policy_.limit(trial.shape);
+  } catch (...) {
+    event.kind = EngineEvent::Kind::failed;
+    event.error = std::current_exception();
+  }
+  events_.push_back(std::move(event));
+}
+
+void SamplerEngine::run_step() {
+  // 1. select
+  const auto selected = policy_.select();
+  if (selected.ids.empty()) return;
+  std::vector<RunningRequest*> batch;
+  int64_t beginning = 0;
+  for (const auto id : selected.ids) {
+    auto& request = *requests_.at(id);
+    batch.push_back(&request);
+    if (!request.running) ++beginning;
+    request.running = true;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    queued_ -= beginning;
+    running_ += beginning;
+  }
+  announce_room();
+
+  // 2. run
+  const Threads threads(closing_);
+  if (!threads) return;
+  const auto start = EngineClock::now();
+  double unet_seconds = 0;
+  try {
+    unet_seconds = runner_.run(batch, closing_);
+  } catch (...) {
+    if (closing_) return;  // its requests end with the others
+    for (auto* request : batch) request->error = std::current_exception();
+  }
+
+  // 3. settle
+  const auto samples = static_cast<int64_t>(batch.size());
+  for (auto* request : batch) settle(*request);
+  const auto now = EngineClock::now();
+  const auto seconds = seconds_between(start, now);
+  if (unet_seconds > 0) policy_.ran(selected.shape, samples, seconds);
+  const std::lock_guard lock(mutex_);
+  meter_.ran(samples, unet_seconds, seconds, now);
+  batch_limit_ = policy_.limit(selected.shape);
+}
+
+void SamplerEngine::settle(RunningRequest& request) {
+  try {
+    if (request.error) std::rethrow_exception(request.error);
+    if (request.asked.reports_steps) report_step(request);
+    if (request.done()) finish(request);
+  } catch (...) {
+    fail_request(request.id, std::current_exception());
+  }
+}
+
+void SamplerEngine::report_step(const RunningRequest& request) {
+  const auto& steps = request.asked.plan->steps;
+  events_.push_back({.kind = EngineEvent::Kind::step,
+                     .id = request.id,
+                     .step = static_cast<int64_t>(request.step),
+                     .total_steps = static_cast<int64_t>(steps.size()),
+                     .timestep = steps[request.step - 1].timestep,
+                     .output = request.x0.defined() ? output_of(request.x0, request.asked.output) : at::Tensor()});
+}
+
+void SamplerEngine::finish(const RunningRequest& request) {
+  EngineEvent event{.kind = EngineEvent::Kind::done, .id = request.id, .output = output_of(request.x, request.asked.output)};
+  const auto now = EngineClock::now();
+  event.milliseconds = 1e3 * seconds_between(request.submitted, now);
+  {
+    const std::lock_guard lock(mutex_);
+    meter_.done(event.milliseconds, now);
+  }
+  events_.push_back(std::move(event));
+  forget(request);
+}
+
+void SamplerEngine::fail_request(uint64_t id, std::exception_ptr error) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  const double milliseconds = 1e3 * seconds_between(found->second->submitted, EngineClock::now());
+  events_.push_back({.kind = EngineEvent::Kind::failed, .id = id, .error = std::move(error), .milliseconds = milliseconds});
+  {
+    const std::lock_guard lock(mutex_);
+    meter_.failed();
+  }
+  forget(*found->second);
+}
+
+void SamplerEngine::forget(const RunningRequest& request) {
+  policy_.remove(request.id);
+  if (request.asked.deadline) deadlines_.erase({*request.asked.deadline, request.id});
+  {
+    const std::lock_guard lock(mutex_);
+    --(request.running ? running_ : queued_);
+    if (queued_ + running_ == 0) idle_.notify_all();
+  }
+  requests_.erase(request.id);
+}
+
+/// Before the step, which may take long.
+void SamplerEngine::announce_room() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!refused_ || queued_ >= options_.max_queue) return;
+    refused_ = false;
+  }
+  events_.push_back({.kind = EngineEvent::Kind::room});
+  tell();
+}
+
+void SamplerEngine::end_all() {
+  const auto closed = error_of(ErrorCode::closed, "the engine was closed");
+  while (!requests_.empty()) fail_request(requests_.begin()->first, closed);
+}
+
+void SamplerEngine::tell() {
+  if (events_.empty()) return;
+  listener_(std::move(events_));
+  events_.clear();
+}
+
+}  // namespace nd

@@ -1,0 +1,126 @@
+#include "core/engine/batch_policy.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "check.h"
+
+using nd::BatchPolicy;
+using nd::SampleShape;
+
+namespace {
+
+constexpr SampleShape kSmall{3, 32, 32}, kLarge{3, 64, 64};
+using Ids = std::vector<uint64_t>;
+
+}  // namespace
+
+TEST("the oldest go first, up to the largest batch") {
+  BatchPolicy policy(3);
+  EXPECT(policy.empty() && policy.select().ids.empty());
+  for (const uint64_t id : {7, 2, 9, 4, 5}) policy.add(id, kSmall, 0);
+  EXPECT(policy.select().ids == (Ids{2, 4, 5}));
+  policy.remove(4);
+  policy.remove(1000);
+  EXPECT(policy.select().ids == (Ids{2, 5, 7}));
+  EXPECT_EQUAL(policy.size(), size_t{4});
+}
+
+TEST("a higher priority goes first and takes a running request's place") {
+  BatchPolicy policy(2);
+  for (const uint64_t id : {1, 2, 3}) policy.add(id, kSmall, 0);
+  policy.add(8, kSmall, 5);
+  policy.add(9, kSmall, -5);
+  EXPECT(policy.select().ids == (Ids{8, 1}));
+  policy.remove(8);
+  for (const uint64_t id : {1, 2, 3}) policy.remove(id);
+  EXPECT(policy.select().ids == (Ids{9}));
+}
+
+TEST("lower priorities of the same shape fill a batch up") {
+  BatchPolicy policy(4);
+  policy.add(1, kSmall, 0);
+  policy.add(2, kSmall, 1);
+  EXPECT(policy.select().ids == (Ids{2, 1}));
+}
+
+TEST("shapes take turns by the time they have had, however dear their steps") {
+  BatchPolicy policy(1);
+  policy.add(1, kSmall, 0);
+  policy.add(2, kLarge, 0);
+  std::map<SampleShape, double> had;
+  std::map<SampleShape, int> turns;
+  for (int i = 0; i < 550; ++i) {
+    const auto batch = policy.select();
+    const double seconds = batch.shape == kSmall ? 1.0 : 10.0;
+    policy.ran(batch.shape, 1, seconds);
+    had[batch.shape] += seconds;
+    ++turns[batch.shape];
+  }
+  EXPECT_NEAR(had[kSmall], had[kLarge], 10.0);
+  EXPECT(turns[kSmall] > 9 * turns[kLarge]);
+}
+
+TEST("a shape that was away does not claim the time that others had") {
+  BatchPolicy policy(1);
+  policy.add(1, kSmall, 0);
+  for (int i = 0; i < 100; ++i) policy.ran(policy.select().shape, 1, 1.0);
+  policy.add(2, kLarge, 0);
+  int large = 0;
+  for (int i = 0; i < 20; ++i) {
+    const auto batch = policy.select();
+    policy.ran(batch.shape, 1, 1.0);
+    large += batch.shape == kLarge;
+  }
+  EXPECT_EQUAL(large, 10);
+}
+
+TEST("a higher priority comes before any shape's turn") {
+  BatchPolicy policy(4);
+  policy.add(1, kSmall, 0);
+  policy.add(2, kLarge, 1);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT(policy.select().shape == kLarge);
+    policy.ran(kLarge, 1, 5.0);
+  }
+}
+
+TEST("a batch is no larger than its shape's knee") {
+  BatchPolicy policy(64);
+  for (uint64_t id = 0; id < 100; ++id) policy.add(id, kSmall, 0);
+  EXPECT_EQUAL(policy.select().ids.size(), size_t{64});
+  policy.measured(kSmall, 1, 2.0);
+  policy.measured(kSmall, 8, 8.0);
+  policy.measured(kSmall, 64, 70.0);
+  EXPECT_EQUAL(policy.select().ids.size(), size_t{8});
+  EXPECT_EQUAL(policy.limit(kSmall), int64_t{8});
+  EXPECT_EQUAL(policy.limit(kLarge), int64_t{64});
+}
+
+TEST("many shapes come and go: nobody starves, and old ones are forgotten") {
+  BatchPolicy policy(2);
+  std::mt19937 random(1);
+  std::map<uint64_t, int> left;
+  uint64_t next = 0;
+  for (int i = 0; i < 3000; ++i) {
+    if (i < 2000) {
+      left[next] = 1 + static_cast<int>(random() % 3);
+      policy.add(next++, {3, 8 + static_cast<int64_t>(random() % 300), 8}, 0);
+    }
+    const auto batch = policy.select();
+    for (const auto id : batch.ids) {
+      if (--left.at(id) == 0) {
+        policy.remove(id);
+        left.erase(id);
+      }
+    }
+    if (!batch.ids.empty()) policy.ran(batch.shape, static_cast<int64_t>(batch.ids.size()), 1e-3);
+  }
+  while (!policy.empty()) {
+    const auto batch = policy.select();
+    EXPECT(!batch.ids.empty() && batch.ids.size() <= 2);
+    for (const auto id : batch.ids) policy.remove(id);
+    policy.ran(batch.shape, 1, 1e-3);
+  }
+}

@@ -1,0 +1,40 @@
+#include "core/engine/engine_meter.h"
+
+#include "check.h"
+
+using namespace nd;
+using std::chrono::milliseconds;
+
+TEST("percentiles are of the last 1024 images, by nearest rank") {
+  const auto start = EngineClock::now();
+  EngineMeter meter(start);
+  EXPECT_EQUAL(meter.read(start).p95, 0.0);
+  for (int i = 1; i <= 100; ++i) meter.done(i, start);
+  auto stats = meter.read(start + milliseconds(1));
+  EXPECT_EQUAL(stats.p50, 50.0);
+  EXPECT_EQUAL(stats.p95, 95.0);
+  EXPECT_EQUAL(stats.p99, 99.0);
+  for (int i = 0; i < 1024; ++i) meter.done(7, start);
+  stats = meter.read(start);
+  EXPECT_EQUAL(stats.p50, 7.0);
+  EXPECT_EQUAL(stats.p99, 7.0);
+  EXPECT_EQUAL(stats.images, int64_t{1124});
+}
+
+TEST("rates are of the last ten seconds") {
+  const auto start = EngineClock::now();
+  EngineMeter meter(start);
+  for (int i = 0; i < 2000; ++i) {  // 20 s of 8 samples each 10 ms
+    const auto now = start + milliseconds(10 * (i + 1));
+    meter.ran(8, 0.008, 0.009, now);
+    if (i % 10 == 0) meter.done(1, now);
+  }
+  const auto stats = meter.read(start + milliseconds(20000));
+  EXPECT_NEAR(stats.sample_steps_per_second, 800.0, 10.0);
+  EXPECT_NEAR(stats.images_per_second, 10.0, 0.2);
+  EXPECT_EQUAL(stats.steps, int64_t{2000});
+  EXPECT_EQUAL(stats.sample_steps, int64_t{16000});
+  EXPECT_NEAR(stats.unet_seconds, 16.0, 1e-6);
+  EXPECT_NEAR(stats.busy_seconds, 18.0, 1e-6);
+  EXPECT_EQUAL(meter.read(start + milliseconds(40000)).images_per_second, 0.0);
+}
