@@ -70,6 +70,15 @@ export class NotFoundError extends coded('ERR_NOT_FOUND') {}
 /** A hub or mirror that can't be reached, or that refused. */
 export class NetworkError extends coded('ERR_NETWORK') {}
 
+/** A queue that has no place left; ask again later, or with `wait: true`. */
+export class QueueFullError extends coded('ERR_QUEUE_FULL') {}
+
+/** A request that was not done by its deadline. */
+export class DeadlineError extends coded('ERR_DEADLINE') {}
+
+/** Something asked of an engine after its close(), or under way when it closed. */
+export class ClosedError extends coded('ERR_CLOSED') {}
+
 /** Work cancelled through an AbortSignal; `cause` is the signal's reason. */
 export class AbortError extends coded('ERR_ABORTED') {}
 
@@ -97,7 +106,10 @@ const CLASS_OF_CODE: Partial<Record<ErrorCode, CodedErrorClass>> = {
   ERR_CHECKPOINT: CheckpointError,
   ERR_NOT_FOUND: NotFoundError,
   ERR_NETWORK: NetworkError,
+  ERR_QUEUE_FULL: QueueFullError,
+  ERR_DEADLINE: DeadlineError,
   ERR_ABORTED: AbortError,
+  ERR_CLOSED: ClosedError,
   ERR_DISPOSED: DisposedError,
   ERR_LIBTORCH: LibtorchError,
   ERR_OUT_OF_MEMORY: OutOfMemoryError,

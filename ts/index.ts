@@ -2,7 +2,9 @@ export {
   AbortError,
   ArgumentError,
   CheckpointError,
+  ClosedError,
   ConfigError,
+  DeadlineError,
   DeviceError,
   DiffusersError,
   DisposedError,
@@ -13,6 +15,7 @@ export {
   NotFoundError,
   OpError,
   OutOfMemoryError,
+  QueueFullError,
   ShapeError,
   TimestepError,
   type ErrorCode,
@@ -103,6 +106,17 @@ export {
   type RunProgress,
   type StepEnd,
 } from './pipelines';
+export {
+  SamplerEngine,
+  type EngineOutputType,
+  type EngineProgress,
+  type EngineScheduler,
+  type EngineStats,
+  type RandomSource,
+  type SampleOf,
+  type SampleRequest,
+  type SamplerEngineOptions,
+} from './engine';
 export { DiffusionImage, makeGrid, type EncodeOptions, type GridOptions, type ImageFormat } from './image';
 export type { HubOptions } from './hub';
 export { getNumThreads, setNumThreads } from './native/threads';

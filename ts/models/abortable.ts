@@ -11,7 +11,7 @@ export interface NativeCall {
 const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 
 /** Calls `listener` when the signal fires; the result takes it away again. */
-function onAbort(signal: AbortSignal, listener: () => void): () => void {
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   const known = waiting.get(signal);
   const listeners = known ?? new Set();
   if (known === undefined) {

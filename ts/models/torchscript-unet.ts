@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, CheckpointError, OpError, throwIfAborted } from '../errors';
 import { writeFileAtomic } from '../files/atomic-write';
-import type { DType } from '../native/addon-types';
+import type { DType, TorchScriptHandle } from '../native/addon-types';
 import { Tensor } from '../tensor';
+import { HANDLE } from '../tensor/handle';
 import type { TorchScriptModel } from './torchscript-model';
 import type { UNetConfigSource } from './unet-config-source';
 import { checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
@@ -51,6 +52,11 @@ export class TorchScriptUNet implements UNetLike {
     this.needsClassLabels = classLabels?.type === 'Tensor' && !classLabels.hasDefault;
   }
 
+  /** What the engine runs. @internal */
+  get [HANDLE](): TorchScriptHandle {
+    return this.model[HANDLE];
+  }
+
   get dtype(): DType {
     return this.model.dtype ?? 'float32';
   }
@@ -79,7 +85,8 @@ export class TorchScriptUNet implements UNetLike {
     }
   }
 
-  private checkClassLabels(classLabels: unknown): void {
+  /** @internal @throws ArgumentError unless classes are given where the program wants some, and only there. */
+  checkClassLabels(classLabels: unknown): void {
     if (classLabels === undefined && this.needsClassLabels) {
       throw new ArgumentError('classLabels is missing: the model is class-conditional');
     }

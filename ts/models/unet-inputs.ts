@@ -24,17 +24,21 @@ function sizeUnit({ blockOutChannels }: UNetLikeConfig): number {
 /** @throws ArgumentError, ShapeError, DTypeError or DeviceError unless it is [B, inChannels, H, W] on the device. */
 export function checkSample(sample: Tensor, { config, device }: UNetPlace): void {
   if (!(sample instanceof Tensor)) throw new ArgumentError(`sample must be a Tensor, got ${showValue(sample)}`);
-  const { shape } = sample;
+  checkSampleShape('sample', sample.shape, config);
+  if (!isFloating(sample.dtype)) throw new DTypeError(`sample must be of a floating dtype, got ${sample.dtype}`);
+  checkDevice('sample', sample, device);
+}
+
+/** @throws ShapeError unless it is [B, inChannels, H, W] of sides that the blocks can halve. */
+export function checkSampleShape(name: string, shape: readonly number[], config: UNetLikeConfig): void {
   const [batch = 0, channels, height = 0, width = 0] = shape;
   if (shape.length !== 4 || channels !== config.inChannels || batch < 1) {
-    throw new ShapeError(`sample must have shape [B, ${config.inChannels}, H, W], got ${showShape(shape)}`);
+    throw new ShapeError(`${name} must have shape [B, ${config.inChannels}, H, W], got ${showShape(shape)}`);
   }
   const unit = sizeUnit(config);
   if (height < 1 || width < 1 || height % unit !== 0 || width % unit !== 0) {
-    throw new ShapeError(`sample's height and width must be multiples of ${unit}, got ${showShape(shape)}`);
+    throw new ShapeError(`${name}'s height and width must be multiples of ${unit}, got ${showShape(shape)}`);
   }
-  if (!isFloating(sample.dtype)) throw new DTypeError(`sample must be of a floating dtype, got ${sample.dtype}`);
-  checkDevice('sample', sample, device);
 }
 
 function checkDevice(name: string, tensor: Tensor, device: string): void {

@@ -152,6 +152,11 @@ export class UNet2DModel implements UNetLike {
     return new UNet2DModel(parsed, await addon().loadUNet(toText(parsed), file, dtype, device));
   }
 
+  /** What the engine runs. @internal */
+  get [HANDLE](): UNetHandle {
+    return this.handle;
+  }
+
   /** The dtype it computes in. */
   get dtype(): DType {
     return this.handle.dtype;

@@ -51,6 +51,8 @@ export interface SchedulerHandle {
   previousTimestep(t: number): number;
   step(...call: StepCall): StepResult;
   stepAsync(...call: StepCall): Promise<StepResult>;
+  /** The timesteps must not be set afterwards. */
+  plan(eta: number, useClippedModelOutput: boolean, firstStep: number): PlanHandle;
   addNoise(originalSamples: TensorHandle, noise: TensorHandle, timesteps: Float64Array): TensorHandle;
   getVelocity(sample: TensorHandle, noise: TensorHandle, timesteps: Float64Array): TensorHandle;
   posterior(
@@ -119,6 +121,79 @@ export interface UNetHandle {
   dispose(): void;
 }
 
+/** Every step of a request to the engine (native/binding/plan_wrap); `length` of them. */
+export interface PlanHandle {
+  readonly length: number;
+}
+
+/** A request as the engine takes it. A `seed` is of a CPU generator, or of Philox. */
+export interface EngineRequest {
+  readonly plan: PlanHandle;
+  readonly shape: readonly number[];
+  readonly latents?: TensorHandle;
+  readonly image?: TensorHandle;
+  readonly generator?: GeneratorHandle;
+  readonly seed?: bigint;
+  readonly philox?: boolean;
+  readonly classLabel?: TensorHandle;
+  readonly output: 'latent' | 'tensor' | 'uint8';
+  readonly priority: number;
+  /** From now to its deadline. */
+  readonly milliseconds?: number;
+  readonly reportsSteps: boolean;
+  /** In steps; 0 for never. */
+  readonly previewEvery: number;
+}
+
+/** What became of a request or trial; each ends with one event that is no `'step'`. */
+export type EngineEvent =
+  | { kind: 'step'; id: number; step: number; totalSteps: number; timestep: number; preview?: TensorHandle }
+  | { kind: 'done'; id: number; output: TensorHandle; milliseconds: number }
+  | { kind: 'failed'; id: number; error: Error; milliseconds: number }
+  /** The queue has a place again, after a request was refused. */
+  | { kind: 'room'; id: number }
+  | { kind: 'warmed'; id: number }
+  | { kind: 'closed'; id: number };
+
+/** What an engine has done so far. */
+export interface EngineStats {
+  /** Requests that have not begun. */
+  queued: number;
+  /** Requests that have begun. */
+  running: number;
+  maxBatchSize: number;
+  /** The largest batch now: where the measured time per sample no longer falls. Of the shape that ran last. */
+  batchLimit: number;
+  /** Batches run. */
+  steps: number;
+  /** Samples in them: each is one step of one request. */
+  sampleSteps: number;
+  /** Requests done. */
+  images: number;
+  /** Requests that ended in an error, cancelled ones too. */
+  failed: number;
+  /** `sampleSteps` a second, over the last 10 s. */
+  stepsPerSecond: number;
+  /** `images` a second, over the last 10 s. */
+  imagesPerSecond: number;
+  /** Milliseconds from submission to the end: percentiles of the last 1024 images; 0 before the first. */
+  latency: { p50: number; p95: number; p99: number };
+  /** Seconds in the model. */
+  unetSeconds: number;
+  /** Seconds in the engine's loop, the model's among them, waiting not. */
+  loopSeconds: number;
+}
+
+/** One SamplerEngine (native/binding/engine_wrap). */
+export interface EngineHandle {
+  /** The id that its events have. */
+  submit(request: EngineRequest): number;
+  warmUp(shape: readonly number[], batchSizes: readonly number[]): number;
+  cancel(id: number): void;
+  stats(): EngineStats;
+  close(): void;
+}
+
 /** The threads of all jobs on the addon's executors together, and of operators on this thread. */
 export interface ThreadCounts {
   readonly limit: number;
@@ -141,6 +216,14 @@ export interface NativeAddon {
   loadTorchScript(file: string, device: string, dtype: DType | undefined): Promise<TorchScriptHandle>;
   loadUNet(config: string, file: string, dtype: DType, device: string): Promise<UNetHandle>;
   createUNet(config: string, generator: GeneratorHandle | undefined, dtype: DType, device: string): UNetHandle;
+  EngineHandle: new (
+    unet: UNetHandle | TorchScriptHandle,
+    maxBatchSize: number,
+    maxQueue: number,
+    onEvents: (events: EngineEvent[]) => void,
+  ) => EngineHandle;
+  /** [B, C, H, W] in −1 … 1 as [B, H, W, C], uint8 or float32 in 0 … 1. */
+  toPixels(samples: TensorHandle, uint8: boolean): TensorHandle;
   openCheckpoint(file: string): Promise<CheckpointEntry[]>;
   callOp(name: string, args: NativeValue[]): NativeValue;
   opNames(): string[];

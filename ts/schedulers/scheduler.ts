@@ -5,7 +5,7 @@ import { parseSchedulerConfig, toDiskConfig, type ConfigOf, type SchedulerKind }
 import { ArgumentError, NotFoundError, TimestepError } from '../errors';
 import { componentFolder, resolveModelFolder, type HubOptions } from '../hub';
 import { addon } from '../native/addon';
-import type { SchedulerHandle, StepCall, StepResult } from '../native/addon-types';
+import type { PlanHandle, SchedulerHandle, StepCall, StepResult } from '../native/addon-types';
 import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
 import { wrapTensor } from '../tensor/tensor';
@@ -169,6 +169,11 @@ export abstract class Scheduler<K extends SchedulerKind> {
   /** The step on the addon's executor instead of the caller's thread, for the pipelines. @internal */
   async stepAsync(modelOutput: Tensor, timestep: number, sample: Tensor, options: JumpOptions): Promise<SchedulerOutput> {
     return wrapStep(await this.handle.stepAsync(...stepCall(modelOutput, timestep, sample, options)));
+  }
+
+  /** Every step over this scheduler's timesteps, for the engine; they must not be set afterwards. @internal */
+  plan(eta: number, useClippedModelOutput: boolean, firstStep: number): PlanHandle {
+    return this.handle.plan(eta, useClippedModelOutput, firstStep);
   }
 
   /**

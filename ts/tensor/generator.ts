@@ -5,7 +5,8 @@ import type { GeneratorHandle } from '../native/addon-types';
 import { HANDLE } from './handle';
 import { Tensor, wrapTensor } from './tensor';
 
-function checkSeed(seed: unknown): bigint {
+/** A seed's 64 bits. @throws ArgumentError */
+export function checkSeed(seed: unknown): bigint {
   if (typeof seed === 'bigint' && seed >= -(2n ** 63n) && seed < 2n ** 64n) return BigInt.asUintN(64, seed);
   if (Number.isSafeInteger(seed)) return BigInt.asUintN(64, BigInt(seed as number));
   throw new ArgumentError(`seed must be an integer, a bigint above 2^53 and below 2^64, got ${showValue(seed)}`);
