@@ -58,10 +58,10 @@ StepOutputs affine_step(const std::vector<StepRow>& rows, const StepInputs& in) 
   float* prev = result.prev_sample.mutable_data_ptr<float>();
   float* x0 = in.want_x0 ? result.pred_original_sample.mutable_data_ptr<float>() : nullptr;
 
-  std::vector<kernels::SampleStep> samples(rows.size());
-  for (size_t i = 0; i < rows.size(); ++i) {
+  std::vector<kernels::SampleStep> samples(static_cast<size_t>(in.sample.size(0)));
+  for (size_t i = 0; i < samples.size(); ++i) {
     auto& sample = samples[i];
-    sample.row = rows[i];
+    sample.row = rows.size() == 1 ? rows.front() : rows[i];
     if (in.threshold) sample.row.bound = sample.k = thresholds.const_data_ptr<float>()[i];
     sample.learned = in.learned;
     sample.x = x[i], sample.out = out[i], sample.noise = noise[i], sample.variance = variance[i];

@@ -24,7 +24,7 @@ struct StepOutputs {
   at::Tensor pred_original_sample;  // undefined unless wanted
 };
 
-/// Applies row i to sample i, in float32 or, where an input is, float64. The outputs have torch's promotion of the two
+/// Applies row i to sample i, or one row to all, in float32 or, where an input is, float64. The outputs have torch's promotion of the two
 /// inputs' dtypes. By fused_step for a float32 sample on the CPU and an output of at most its precision; else by the
 /// reference.
 StepOutputs affine_step(const std::vector<StepRow>& rows, const StepInputs& inputs);

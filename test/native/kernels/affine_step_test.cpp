@@ -52,6 +52,13 @@ TEST("the reference's bits with and without clip and noise, for batches of every
   }
 }
 
+TEST("one row serves the whole batch") {
+  for (const StepRow& row : rows(true)) expect_reference({row}, inputs({3, 2, 5}));
+  auto in = inputs({3, 2, 50});
+  in.threshold = DynamicThreshold{0.9, 2.0};
+  expect_reference({rows(false)[0]}, in);
+}
+
 TEST("the model's and the noise's dtype may be half, the sample's decides") {
   for (const auto output : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
     for (const auto sample : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
