@@ -103,7 +103,9 @@ struct StepCall {
   NoiseSource noise;
   bool want_x0;
 
-  StepOutputs run(const NoiseScheduler& scheduler) const { return scheduler_step(scheduler, model_output, sample, jump, noise); }
+  StepOutputs run(const NoiseScheduler& scheduler) const {
+    return scheduler_step(scheduler, model_output, sample, jump, noise, want_x0);
+  }
 };
 
 StepCall read_step(const Napi::CallbackInfo& info) {
@@ -120,10 +122,11 @@ StepCall read_step(const Napi::CallbackInfo& info) {
   return call;
 }
 
-Napi::Value step_result(Napi::Env env, const StepOutputs& out, bool want_x0) {
+Napi::Value step_result(Napi::Env env, const StepOutputs& out) {
+  const auto& x0 = out.pred_original_sample;
   auto result = Napi::Array::New(env, 2);
   result[0u] = TensorHandle::wrap(env, out.prev_sample);
-  result[1u] = want_x0 ? TensorHandle::wrap(env, out.pred_original_sample) : env.Null();
+  result[1u] = x0.defined() ? TensorHandle::wrap(env, x0) : env.Null();
   return result;
 }
 
@@ -203,7 +206,7 @@ Napi::Value SchedulerHandle::previous_timestep(const Napi::CallbackInfo& info) {
 Napi::Value SchedulerHandle::step(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto call = read_step(info);
-    return step_result(info.Env(), call.run(*scheduler_), call.want_x0);
+    return step_result(info.Env(), call.run(*scheduler_));
   });
 }
 
@@ -211,10 +214,9 @@ Napi::Value SchedulerHandle::step(const Napi::CallbackInfo& info) {
 Napi::Value SchedulerHandle::step_async(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     auto call = read_step(info);
-    const bool want_x0 = call.want_x0;
     return run_async(
         info.Env(), [scheduler = scheduler_, call = std::move(call)] { return call.run(*scheduler); },
-        [want_x0](Napi::Env env, const StepOutputs& out) { return step_result(env, out, want_x0); });
+        [](Napi::Env env, const StepOutputs& out) { return step_result(env, out); });
   });
 }
 

@@ -28,7 +28,22 @@ class Columns {
   std::vector<int64_t> shape_;
 };
 
-/// The thresholds s of every sample, as a [B, 1, …] column.
+at::Tensor learned_std(const StepInputs& in, const Columns& column, at::ScalarType compute) {
+  const auto v = in.learned_variance.to(compute);
+  if (in.learned == LearnedVariance::direct) return v.sqrt();
+  const auto fraction = (v + 1) / 2;
+  const auto log_variance =
+      fraction * column(&StepRow::log_beta) + (1 - fraction) * column(&StepRow::log_posterior_variance);
+  return at::exp(0.5 * log_variance);
+}
+
+}  // namespace
+
+at::Tensor unclipped_x0(const std::vector<StepRow>& rows, const at::Tensor& sample, const at::Tensor& model_output) {
+  const Columns column(rows, sample);
+  return (column(&StepRow::p) * sample + column(&StepRow::q) * model_output) / column(&StepRow::d);
+}
+
 at::Tensor dynamic_thresholds(const at::Tensor& x0, const DynamicThreshold& threshold) {
   // At ᾱ_t = 0 x0 is infinite, and the quantile's interpolation would take ∞ − ∞.
   const auto flat = x0.reshape({x0.size(0), -1}).abs().clamp_max(std::numeric_limits<float>::max());
@@ -41,17 +56,6 @@ at::Tensor dynamic_thresholds(const at::Tensor& x0, const DynamicThreshold& thre
   return at::stack(s).clamp(1.0, threshold.max).reshape(shape);
 }
 
-at::Tensor learned_std(const StepInputs& in, const Columns& column, at::ScalarType compute) {
-  const auto v = in.learned_variance.to(compute);
-  if (in.learned == LearnedVariance::direct) return v.sqrt();
-  const auto fraction = (v + 1) / 2;
-  const auto log_variance =
-      fraction * column(&StepRow::log_beta) + (1 - fraction) * column(&StepRow::log_posterior_variance);
-  return at::exp(0.5 * log_variance);
-}
-
-}  // namespace
-
 StepOutputs affine_step_reference(const std::vector<StepRow>& rows, const StepInputs& in) {
   const auto result_dtype = at::promote_types(in.sample.scalar_type(), in.model_output.scalar_type());
   const auto compute = result_dtype == at::kDouble ? at::kDouble : at::kFloat;
@@ -60,7 +64,7 @@ StepOutputs affine_step_reference(const std::vector<StepRow>& rows, const StepIn
   const Columns column(rows, x);
 
   // 1. x0, from the model's prediction
-  auto x0 = (column(&StepRow::p) * x + column(&StepRow::q) * out) / column(&StepRow::d);
+  auto x0 = unclipped_x0(rows, x, out);
 
   // 2. clip; at::clamp keeps NaN
   if (in.threshold) {
@@ -81,7 +85,7 @@ StepOutputs affine_step_reference(const std::vector<StepRow>& rows, const StepIn
     const auto std = in.learned == LearnedVariance::none ? sigma : learned_std(in, column, compute);
     prev = at::where(sigma != 0, prev + std * z, prev);
   }
-  return {prev.to(result_dtype), x0.to(result_dtype)};
+  return {prev.to(result_dtype), in.want_x0 ? x0.to(result_dtype) : at::Tensor()};
 }
 
 }  // namespace nd

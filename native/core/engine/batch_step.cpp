@@ -41,7 +41,8 @@ void step_alone(RunningRequest& request, const ModelOutput& output) {
   in.learned = request.asked.plan->scheduler->learned_variance();
   in.noise = request.z;
   in.threshold = request.asked.plan->threshold;
-  const auto stepped = affine_step_reference({request.next().row}, in);
+  in.want_x0 = request.x0.defined();
+  const auto stepped = affine_step({request.next().row}, in);
   request.x.copy_(stepped.prev_sample);
   if (request.x0.defined()) request.x0.copy_(stepped.pred_original_sample);
 }

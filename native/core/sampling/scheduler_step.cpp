@@ -93,7 +93,7 @@ ModelOutput split_model_output(const NoiseScheduler& scheduler, const at::Tensor
 }
 
 StepOutputs scheduler_step(const NoiseScheduler& scheduler, const at::Tensor& model_output, const at::Tensor& sample,
-                           const JumpOptions& jump, const NoiseSource& noise) {
+                           const JumpOptions& jump, const NoiseSource& noise, bool want_x0) {
   check_batched(sample, "sample");
   check_floating(model_output, "modelOutput");
   check_same_device(model_output, "modelOutput", sample, "sample");
@@ -102,6 +102,7 @@ StepOutputs scheduler_step(const NoiseScheduler& scheduler, const at::Tensor& mo
   StepInputs in;
   in.sample = sample;
   in.learned = scheduler.learned_variance();
+  in.want_x0 = want_x0;
   const auto output = split_model_output(scheduler, model_output, sample);
   in.model_output = output.prediction;
   in.learned_variance = output.variance;
@@ -116,7 +117,7 @@ StepOutputs scheduler_step(const NoiseScheduler& scheduler, const at::Tensor& mo
   if (config.thresholding) in.threshold = {config.dynamic_thresholding_ratio, config.sample_max_value};
   // The noise has the model's dtype, as in diffusers: a half model's numbers are those of a half randn.
   in.noise = draw_step_noise(noise, which_draw(scheduler, jump, batch), sample.sizes(), model_output.options());
-  return affine_step_reference(rows, in);
+  return affine_step(rows, in);
 }
 
 at::Tensor add_noise(const NoiseScheduler& scheduler, const at::Tensor& original, const at::Tensor& noise,
@@ -151,7 +152,8 @@ PosteriorResult posterior(const NoiseScheduler& scheduler, const at::Tensor& sam
   StepInputs in;
   in.sample = sample;
   in.model_output = original;
-  result.mean = affine_step_reference(rows, in).prev_sample;
+  in.want_x0 = false;
+  result.mean = affine_step(rows, in).prev_sample;
   return result;
 }
 

@@ -19,7 +19,7 @@ ModelOutput split_model_output(const NoiseScheduler& scheduler, const at::Tensor
 /// One step of a batch in which every sample may have its own timestep, target and η. model_output is [B, C, …], or
 /// [B, 2C, …] with a learned variance (which DDIM drops). Checks everything before it draws or computes anything.
 StepOutputs scheduler_step(const NoiseScheduler& scheduler, const at::Tensor& model_output, const at::Tensor& sample,
-                           const JumpOptions& jump, const NoiseSource& noise);
+                           const JumpOptions& jump, const NoiseSource& noise, bool want_x0 = true);
 
 /// x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, DDPM (arXiv:2006.11239) eq. 4. One timestep, or one per sample.
 at::Tensor add_noise(const NoiseScheduler& scheduler, const at::Tensor& original, const at::Tensor& noise,
