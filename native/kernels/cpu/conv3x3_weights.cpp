@@ -1,13 +1,10 @@
 #include <cstring>
-#include <new>
 
 #include "kernels/conv3x3.h"
 
 namespace nd::kernels {
 
 namespace {
-
-constexpr std::align_val_t kLine{64};
 
 /// Calls visit(place in OIHW, place in the packed memory) for each weight.
 template <typename T, typename Visit>
@@ -22,10 +19,6 @@ void for_each_weight(const Conv3x3Weights<T>& weights, const Visit& visit) {
 }
 
 }  // namespace
-
-AlignedMemory::AlignedMemory(size_t bytes) : data_(::operator new(bytes, kLine)), bytes_(bytes) {}
-
-void AlignedMemory::Free::operator()(void* data) const { ::operator delete(data, kLine); }
 
 template <typename T>
 Conv3x3Weights<T>::Conv3x3Weights(const T* oihw, int64_t out_channels, int64_t in_channels)
@@ -45,13 +38,5 @@ void Conv3x3Weights<T>::unpack(T* oihw) const {
 
 template class Conv3x3Weights<float>;
 template class Conv3x3Weights<uint16_t>;
-
-float* Conv3x3Scratch::at_least(size_t floats) {
-  if (memory_.bytes() < floats * sizeof(float)) {
-    memory_ = AlignedMemory();  // not both at once
-    memory_ = AlignedMemory(floats * sizeof(float));
-  }
-  return static_cast<float*>(memory_.data());
-}
 
 }  // namespace nd::kernels
