@@ -26,7 +26,7 @@ class CheckpointParameters final : public Parameters {
       : Parameters(target), checkpoint_(std::move(checkpoint)) {}
 
   at::Tensor take(const std::string& name, at::IntArrayRef shape, Init, at::ScalarType dtype) override {
-    taken_.insert(name);
+    if (!taken_.insert(name).second && failed()) return {};  // what is taken twice is wrong once
     const auto* info = checkpoint_->find(name);
     if (!info) {
       missing_.push_back(name);

@@ -20,8 +20,8 @@ struct Job {
   std::vector<Arm> arms;
 };
 
-/// A share of the forward, in its layers' order: all arms hold their weights, so a pass over one finds the caches as the
-/// forward would.
+/// A share of the forward. Every layer has weights of its own, so a pass of one arm over all of them finds the caches much as
+/// the forward does.
 struct Part {
   std::string name;
   std::vector<std::string> arms;

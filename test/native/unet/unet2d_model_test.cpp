@@ -83,6 +83,14 @@ TEST("all of them are listed, however many") {
   }
 }
 
+TEST("the frequencies that the constructor draws twice are missing once") {
+  const auto& fourier = RecordedUNets::get().named("fourier");
+  auto weights = draw_weights(fourier);
+  std::erase_if(weights, [](const auto& weight) { return weight.first == "time_proj.weight"; });
+  const auto message = EXPECT_ERROR(checkpoint, "1 missing: time_proj.weight", load(fourier, {}, weights));
+  EXPECT_EQUAL(message.find("time_proj.weight"), message.rfind("time_proj.weight"));
+}
+
 TEST("names without end are counted") {
   nd::NamedTensors many;
   for (int i = 0; i < 20000; ++i) many.emplace_back("a.tensor.with.quite.a.name." + std::to_string(i), at::zeros(1));
