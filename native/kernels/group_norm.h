@@ -4,6 +4,8 @@
 
 namespace nd::kernels {
 
+// T is float, or uint16_t for bfloat16 as its bits.
+
 /// What follows the normalisation in the same pass.
 enum class NormActivation { none, silu };
 
@@ -27,16 +29,7 @@ struct GroupNormParameters {
   float eps;
   NormActivation activation;
 };
-void group_norm_nhwc(const float* x, float* y, GroupNormShape shape, const GroupNormParameters& parameters);
-/// bfloat16 as its bits.
-void group_norm_nhwc_bf16(const uint16_t* x, uint16_t* y, GroupNormShape shape, const GroupNormParameters& parameters);
-
-/// The same of x and x2 put together along the channels, without putting them together: x: [batch, pixels, channels −
-/// channels2], x2: [batch, pixels, channels2], y: [batch, pixels, channels] apart from both; `shape.channels` and the
-/// parameters are the whole's.
-void group_norm_nhwc2(const float* x, const float* x2, int64_t channels2, float* y, GroupNormShape shape,
-                      const GroupNormParameters& parameters);
-void group_norm_nhwc2_bf16(const uint16_t* x, const uint16_t* x2, int64_t channels2, uint16_t* y, GroupNormShape shape,
-                           const GroupNormParameters& parameters);
+template <typename T>
+void group_norm_nhwc(const T* x, T* y, GroupNormShape shape, const GroupNormParameters& parameters);
 
 }  // namespace nd::kernels

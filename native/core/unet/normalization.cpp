@@ -75,8 +75,8 @@ at::Tensor GroupNorm::apply(const at::Tensor& x, bool may_write, const std::opti
   if (x.scalar_type() == at::kFloat) {
     kernels::group_norm_nhwc(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), shape, parameters);
   } else {
-    kernels::group_norm_nhwc_bf16(reinterpret_cast<const uint16_t*>(x.const_data_ptr<at::BFloat16>()),
-                                  reinterpret_cast<uint16_t*>(y.mutable_data_ptr<at::BFloat16>()), shape, parameters);
+    kernels::group_norm_nhwc(static_cast<const uint16_t*>(x.const_data_ptr()),
+                             static_cast<uint16_t*>(y.mutable_data_ptr()), shape, parameters);
   }
   return activation_ && !fused ? activate_(y, *activation_) : y;
 }

@@ -31,10 +31,10 @@ int64_t chunk_rows(int64_t pixels) { return std::clamp<int64_t>(round_up(pixels 
 template <typename T>
 class GroupNorm {
  public:
-  GroupNorm(const GroupNormKernels<T>& kernels, const T* x, const T* x2, int64_t channels2, T* y, GroupNormShape shape,
+  GroupNorm(const GroupNormKernels<T>& kernels, const T* x, T* y, GroupNormShape shape,
             const GroupNormParameters& parameters)
-      : kernels_(kernels), x_(x), x2_(x2), y_(y), channels1_(shape.channels - channels2), shape_(shape),
-        parameters_(parameters), rows_(chunk_rows(shape.pixels)), chunks_(ceil_div(shape.pixels, rows_)),
+      : kernels_(kernels), x_(x), y_(y), shape_(shape), parameters_(parameters), rows_(chunk_rows(shape.pixels)),
+        chunks_(ceil_div(shape.pixels, rows_)),
         moments_(new float[static_cast<size_t>(2 * shape.batch * chunks_ * shape.channels)]),
         affine_(new float[static_cast<size_t>(2 * shape.batch * shape.channels)]) {}
 
@@ -70,13 +70,9 @@ class GroupNorm {
   }
 
   void take_moments(int64_t b, int64_t chunk) const {
-    const int64_t first = b * shape_.pixels + chunk * rows_, channels2 = shape_.channels - channels1_;
+    const int64_t first = b * shape_.pixels + chunk * rows_;
     float* mean = mean_of(b, chunk);
-    float* squares = mean + shape_.channels;
-    kernels_.moments(x_ + first * channels1_, channels1_, rows_in(chunk), channels1_, mean, squares);
-    if (channels2 == 0) return;
-    kernels_.moments(x2_ + first * channels2, channels2, rows_in(chunk), channels2, mean + channels1_,
-                     squares + channels1_);
+    kernels_.moments(x_ + first * shape_.channels, rows_in(chunk), shape_.channels, mean, mean + shape_.channels);
   }
 
   /// From the chunks' moments to y = x·a_c + b_c, in double.
@@ -122,22 +118,15 @@ class GroupNorm {
   }
 
   void normalise(int64_t b, int64_t chunk) const {
-    const int64_t first = b * shape_.pixels + chunk * rows_, channels = shape_.channels;
-    const int64_t channels2 = channels - channels1_;
-    const bool silu = parameters_.activation == NormActivation::silu;
+    const int64_t channels = shape_.channels, first = (b * shape_.pixels + chunk * rows_) * channels;
     const float* a = affine_.get() + 2 * b * channels;
-    T* y = y_ + first * channels;
-    kernels_.apply(x_ + first * channels1_, channels1_, y, channels, rows_in(chunk), channels1_, a, a + channels, silu);
-    if (channels2 == 0) return;
-    kernels_.apply(x2_ + first * channels2, channels2, y + channels1_, channels, rows_in(chunk), channels2,
-                   a + channels1_, a + channels + channels1_, silu);
+    kernels_.apply(x_ + first, y_ + first, rows_in(chunk), channels, a, a + channels,
+                   parameters_.activation == NormActivation::silu);
   }
 
   const GroupNormKernels<T>& kernels_;
   const T* x_;
-  const T* x2_;
   T* y_;
-  int64_t channels1_;
   GroupNormShape shape_;
   GroupNormParameters parameters_;
   int64_t rows_, chunks_;
@@ -147,28 +136,18 @@ class GroupNorm {
 
 }  // namespace
 
-void group_norm_on(Isa isa, const float* x, const float* x2, int64_t channels2, float* y, GroupNormShape shape,
-                   const GroupNormParameters& parameters) {
-  GroupNorm<float>(kernels_for<float>(isa), x, x2, channels2, y, shape, parameters).run();
+template <typename T>
+void group_norm_on(Isa isa, const T* x, T* y, GroupNormShape shape, const GroupNormParameters& parameters) {
+  GroupNorm<T>(kernels_for<T>(isa), x, y, shape, parameters).run();
 }
-void group_norm_on(Isa isa, const uint16_t* x, const uint16_t* x2, int64_t channels2, uint16_t* y, GroupNormShape shape,
-                   const GroupNormParameters& parameters) {
-  GroupNorm<uint16_t>(kernels_for<uint16_t>(isa), x, x2, channels2, y, shape, parameters).run();
-}
+template void group_norm_on(Isa, const float*, float*, GroupNormShape, const GroupNormParameters&);
+template void group_norm_on(Isa, const uint16_t*, uint16_t*, GroupNormShape, const GroupNormParameters&);
 
-void group_norm_nhwc(const float* x, float* y, GroupNormShape shape, const GroupNormParameters& parameters) {
-  group_norm_on(best_isa(), x, nullptr, 0, y, shape, parameters);
+template <typename T>
+void group_norm_nhwc(const T* x, T* y, GroupNormShape shape, const GroupNormParameters& parameters) {
+  group_norm_on(best_isa(), x, y, shape, parameters);
 }
-void group_norm_nhwc_bf16(const uint16_t* x, uint16_t* y, GroupNormShape shape, const GroupNormParameters& parameters) {
-  group_norm_on(best_isa(), x, nullptr, 0, y, shape, parameters);
-}
-void group_norm_nhwc2(const float* x, const float* x2, int64_t channels2, float* y, GroupNormShape shape,
-                      const GroupNormParameters& parameters) {
-  group_norm_on(best_isa(), x, x2, channels2, y, shape, parameters);
-}
-void group_norm_nhwc2_bf16(const uint16_t* x, const uint16_t* x2, int64_t channels2, uint16_t* y, GroupNormShape shape,
-                           const GroupNormParameters& parameters) {
-  group_norm_on(best_isa(), x, x2, channels2, y, shape, parameters);
-}
+template void group_norm_nhwc(const float*, float*, GroupNormShape, const GroupNormParameters&);
+template void group_norm_nhwc(const uint16_t*, uint16_t*, GroupNormShape, const GroupNormParameters&);
 
 }  // namespace nd::kernels

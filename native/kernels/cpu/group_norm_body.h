@@ -67,18 +67,17 @@ ND_SIMD void channel_moments(const T* x, int64_t stride, int64_t pixels, int64_t
 }
 
 template <typename T>
-static void moments(const T* x, int64_t stride, int64_t pixels, int64_t channels, float* mean, float* squares) {
+static void moments(const T* x, int64_t pixels, int64_t channels, float* mean, float* squares) {
   int64_t c = 0;
   for (; c + kWidth <= channels; c += kWidth) {
-    channel_moments<true>(x + c, stride, pixels, kWidth, mean + c, squares + c);
+    channel_moments<true>(x + c, channels, pixels, kWidth, mean + c, squares + c);
   }
-  if (c < channels) channel_moments<false>(x + c, stride, pixels, channels - c, mean + c, squares + c);
+  if (c < channels) channel_moments<false>(x + c, channels, pixels, channels - c, mean + c, squares + c);
 }
 
 template <bool kSilu, typename T>
-ND_SIMD void apply_rows(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t pixels, int64_t channels,
-                        const float* a, const float* b) {
-  for (int64_t i = 0; i < pixels; ++i, x += x_stride, y += y_stride) {
+ND_SIMD void apply_rows(const T* x, T* y, int64_t pixels, int64_t channels, const float* a, const float* b) {
+  for (int64_t i = 0; i < pixels; ++i, x += channels, y += channels) {
     int64_t c = 0;
     for (; c + kWidth <= channels; c += kWidth) {
       const Vec v = fma(load(x + c), load(a + c), load(b + c));
@@ -93,12 +92,11 @@ ND_SIMD void apply_rows(const T* x, int64_t x_stride, T* y, int64_t y_stride, in
 }
 
 template <typename T>
-static void apply(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t pixels, int64_t channels,
-                  const float* a, const float* b, bool with_silu) {
+static void apply(const T* x, T* y, int64_t pixels, int64_t channels, const float* a, const float* b, bool with_silu) {
   if (with_silu) {
-    apply_rows<true>(x, x_stride, y, y_stride, pixels, channels, a, b);
+    apply_rows<true>(x, y, pixels, channels, a, b);
   } else {
-    apply_rows<false>(x, x_stride, y, y_stride, pixels, channels, a, b);
+    apply_rows<false>(x, y, pixels, channels, a, b);
   }
 }
 

@@ -8,11 +8,10 @@ namespace nd::kernels {
 /// What group_norm.cpp builds on, once per instruction set. One thread each.
 template <typename T>
 struct GroupNormKernels {
-  /// Of each channel over the rows of x: its mean and Σ(x − mean)². x: [pixels, channels], `stride` between rows.
-  void (*moments)(const T* x, int64_t stride, int64_t pixels, int64_t channels, float* mean, float* squares);
+  /// Of each channel over the rows of x, [pixels, channels]: its mean and Σ(x − mean)².
+  void (*moments)(const T* x, int64_t pixels, int64_t channels, float* mean, float* squares);
   /// y = x·a_c + b_c, then SiLU where asked.
-  void (*apply)(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t pixels, int64_t channels, const float* a,
-                const float* b, bool silu);
+  void (*apply)(const T* x, T* y, int64_t pixels, int64_t channels, const float* a, const float* b, bool silu);
 };
 
 namespace portable {
@@ -30,10 +29,8 @@ extern const GroupNormKernels<uint16_t> group_norm_bf16;
 }  // namespace avx512
 #endif
 
-/// group_norm_nhwc2 on a chosen instruction set, for tests.
-void group_norm_on(Isa isa, const float* x, const float* x2, int64_t channels2, float* y, GroupNormShape shape,
-                   const GroupNormParameters& parameters);
-void group_norm_on(Isa isa, const uint16_t* x, const uint16_t* x2, int64_t channels2, uint16_t* y, GroupNormShape shape,
-                   const GroupNormParameters& parameters);
+/// group_norm_nhwc on a chosen instruction set, for tests.
+template <typename T>
+void group_norm_on(Isa isa, const T* x, T* y, GroupNormShape shape, const GroupNormParameters& parameters);
 
 }  // namespace nd::kernels

@@ -65,8 +65,7 @@ at::Tensor reference(const Inputs& in) {
 
 at::Tensor run(const Inputs& in, Isa isa) {
   at::Tensor y = at::empty_like(in.x);
-  nd::kernels::group_norm_on(isa, in.x.const_data_ptr<float>(), nullptr, 0, y.mutable_data_ptr<float>(), in.shape,
-                             in.parameters());
+  nd::kernels::group_norm_on(isa, in.x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), in.shape, in.parameters());
   return y;
 }
 
@@ -175,28 +174,11 @@ TEST("bfloat16 in and out, statistics in float") {
     in.x = x.to(at::kFloat);
     for (const Isa isa : isas()) {
       at::Tensor y = at::empty_like(x);
-      nd::kernels::group_norm_on(isa, bits(x), nullptr, 0, mutable_bits(y), shape, in.parameters());
+      nd::kernels::group_norm_on(isa, bits(x), mutable_bits(y), shape, in.parameters());
       EXPECT(same_bits(y, run(in, isa).to(at::kBFloat16)));
     }
     at::Tensor y = x.clone();
-    nd::kernels::group_norm_nhwc_bf16(bits(y), mutable_bits(y), shape, in.parameters());
+    nd::kernels::group_norm_nhwc(bits(y), mutable_bits(y), shape, in.parameters());
     EXPECT(same_bits(y, run(in, nd::kernels::best_isa()).to(at::kBFloat16)));
-  }
-}
-
-TEST("two inputs are normalised as their concatenation") {
-  for (const GroupNormShape shape : kShapes) {
-    if (shape.channels < 2) continue;
-    const Inputs in = make_inputs(shape, true, true, true);
-    for (const int64_t channels2 : {int64_t{1}, shape.channels / 2, shape.channels - 1}) {
-      const at::Tensor x1 = in.x.narrow(2, 0, shape.channels - channels2).contiguous();
-      const at::Tensor x2 = in.x.narrow(2, shape.channels - channels2, channels2).contiguous();
-      for (const Isa isa : isas()) {
-        at::Tensor y = at::empty_like(in.x);
-        nd::kernels::group_norm_on(isa, x1.const_data_ptr<float>(), x2.const_data_ptr<float>(), channels2,
-                                   y.mutable_data_ptr<float>(), shape, in.parameters());
-        EXPECT(same_bits(y, run(in, isa)));
-      }
-    }
   }
 }
