@@ -117,6 +117,12 @@ export {
   type SampleRequest,
   type SamplerEngineOptions,
 } from './engine';
+export { runBatch } from './engine/batch-run';
+export type { BatchDefaults, BatchImageOptions, BatchJob, BatchScheduler } from './engine/batch-job';
+export type { BatchJobs } from './engine/batch-lines';
+export type { BatchShard } from './engine/batch-manifest';
+export type { BatchOptions, BatchProgress, BatchSummary } from './engine/batch-options';
+export type { BatchFailureRecord, BatchImageRecord, BatchRecord, BatchRunRecord } from './engine/batch-records';
 export { DiffusionImage, makeGrid, type EncodeOptions, type GridOptions, type ImageFormat } from './image';
 export type { HubOptions } from './hub';
 export { getNumThreads, setNumThreads } from './native/threads';

@@ -1,0 +1,36 @@
+import { stat } from 'node:fs/promises';
+import { ArgumentError } from '../errors';
+import { writeError } from './atomic-write';
+
+/** A lock whose holder has not shown up for so long is taken over: what was killed can't give it back. */
+const STALE_MS = 5000;
+const HEARTBEAT_MS = 1000;
+const RETRY_MS = 250;
+
+/**
+ * Locks `file` (which need not exist) against other processes by a folder beside it. A lock that is held is waited for
+ * until its holder shows a sign of life, a second or so, or has been dead for five.
+ *
+ * @param onLost called if another process took the lock over, as after a long sleep of this one
+ * @returns what gives the lock back
+ * @throws ArgumentError if another run holds it, or where it can't be made.
+ */
+export async function lockFile(file: string, onLost: () => void): Promise<() => Promise<void>> {
+  // Loaded here: it listens for signals from then on.
+  const { lock } = require('proper-lockfile') as typeof import('proper-lockfile');
+  let seen: number | undefined;
+  for (;;) {
+    try {
+      const release = await lock(file, { realpath: false, stale: STALE_MS, update: HEARTBEAT_MS, onCompromised: onLost });
+      return () => release().catch(() => undefined); // one that was lost is not ours to give back
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ELOCKED') throw writeError(`${file}.lock`, error);
+      const beat = (await stat(`${file}.lock`).catch(() => undefined))?.mtimeMs;
+      if (seen !== undefined && beat !== undefined && beat !== seen) {
+        throw new ArgumentError(`${file} is in use by another run`, { cause: error });
+      }
+      seen = beat;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}
