@@ -119,8 +119,7 @@ export {
 } from './engine';
 export { runBatch } from './engine/batch-run';
 export type { BatchDefaults, BatchImageOptions, BatchJob, BatchScheduler } from './engine/batch-job';
-export type { BatchJobs } from './engine/batch-lines';
-export type { BatchShard } from './engine/batch-manifest';
+export type { BatchJobs, BatchShard } from './engine/batch-lines';
 export type { BatchOptions, BatchProgress, BatchSummary } from './engine/batch-options';
 export type { BatchFailureRecord, BatchImageRecord, BatchRecord, BatchRunRecord } from './engine/batch-records';
 export { DiffusionImage, makeGrid, type EncodeOptions, type GridOptions, type ImageFormat } from './image';

@@ -10,6 +10,18 @@ import type { BatchJob } from './batch-job';
 /** Where jobs come from: a JSONL file's path, a stream of its bytes, or the jobs themselves. */
 export type BatchJobs = string | Readable | Iterable<BatchJob> | AsyncIterable<BatchJob>;
 
+/** One of a run's shards: lines `index`, `index + count`, … */
+export interface BatchShard {
+  /** 1 … count. */
+  readonly index: number;
+  readonly count: number;
+}
+
+/** Tells the lines of a shard from others'. */
+export function linesOf({ index, count }: BatchShard = { index: 1, count: 1 }): (line: number) => boolean {
+  return (line) => line % count === index % count;
+}
+
 /** A line of a jobs file, or a job of a list: what it holds, or why that can't be told. */
 export interface JobLine {
   /** 1 for the first; blank lines count. */
@@ -43,15 +55,19 @@ export async function countJobLines(
 ): Promise<number | null> {
   if (Array.isArray(jobs)) return jobs.reduce((count: number, _, i) => count + Number(isOurs(i + 1)), 0);
   if (typeof jobs !== 'string') return null;
+  const stats = await stat(jobs).catch((error: unknown) => {
+    throw readError(jobs, error);
+  });
+  if (stats.isDirectory()) throw readError(jobs, { code: 'EISDIR' });
+  if (!stats.isFile()) return null;
+  let count = 0;
   try {
-    if (!(await stat(jobs)).isFile()) return null;
-    let count = 0;
     const lines = readLines(addAbortSignal(signal, createReadStream(jobs)), MAX_LINE_BYTES);
     for await (const line of lines) if (!isBlank(line) && isOurs(line.number)) count += 1;
-    return count;
   } catch (error) {
     throw signal.aborted ? error : readError(jobs, error);
   }
+  return count;
 }
 
 function readError(jobs: BatchJobs, cause: unknown): Error {

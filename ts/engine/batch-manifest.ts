@@ -9,15 +9,8 @@ import { NEWLINE, readLines } from '../files/read-lines';
 import { EXTENSION_OF_FORMAT } from '../image';
 import { digestOptions, type BatchIds } from './batch-ids';
 import { idOf } from './batch-job';
-import { MAX_LINE_BYTES } from './batch-lines';
+import { MAX_LINE_BYTES, type BatchShard } from './batch-lines';
 import { checkSameRun, type BatchRecord, type BatchRunRecord } from './batch-records';
-
-/** One of a run's shards: lines `index`, `index + count`, … */
-export interface BatchShard {
-  /** 1 … count. */
-  readonly index: number;
-  readonly count: number;
-}
 
 const MANIFEST = /^manifest(-\d+-of-\d+)?\.jsonl$/;
 

@@ -8,8 +8,8 @@ import { checkUNet } from '../models/check-unet';
 import type { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import { checkScheduler } from '../schedulers/check-scheduler';
 import type { BatchDefaults } from './batch-job';
-import type { BatchJobs } from './batch-lines';
-import { manifestName, type BatchShard } from './batch-manifest';
+import type { BatchJobs, BatchShard } from './batch-lines';
+import { manifestName } from './batch-manifest';
 import type { BatchFailureRecord } from './batch-records';
 import type { SamplerEngine } from './interim-engine';
 

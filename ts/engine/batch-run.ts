@@ -11,6 +11,7 @@ import { DiffusionImage } from '../image';
 import { digestWeights } from '../models/weights-digest';
 import { addon, packageRoot } from '../native/addon';
 import { BatchIds } from './batch-ids';
+import { countJobLines, linesOf } from './batch-lines';
 import { Manifest, readFinished } from './batch-manifest';
 import { checkBatchOptions, type BatchOptions, type BatchSummary, type CheckedBatchOptions } from './batch-options';
 import type { BatchRunRecord } from './batch-records';
@@ -40,36 +41,14 @@ const spare = (batchSize: number): number => batchSize + 8;
  */
 export async function runBatch(options: BatchOptions): Promise<BatchSummary> {
   const checked = checkBatchOptions(options);
-  const { out, unet, format, signal, shard, manifest } = checked;
+  const { signal } = checked;
   throwIfAborted(signal);
-  await ensureWritableFolder(out);
-  await checkEncodable(checked);
-
   const stop = new AbortController();
   setMaxListeners(0, stop.signal); // one a request in flight
   const onAbort = (): void => stop.abort(abortError(signal!));
   signal?.addEventListener('abort', onAbort);
   try {
-    const unlock = await lockFile(manifest, () => {
-      stop.abort(new ArgumentError(`${manifest} was taken over by another run`));
-    });
-    try {
-      const schedulers = new BatchSchedulers(checked.scheduler);
-      const run: BatchRunRecord = {
-        record: 'run',
-        time: new Date().toISOString(),
-        versions: versions(),
-        device: unet.device,
-        dtype: unet.dtype,
-        weights: typeof unet.file === 'string' ? await digestWeights(unet.file, stop.signal) : null,
-        schedulers: schedulers.configs(),
-        format,
-        shard: shard === undefined ? null : `${shard.index}/${shard.count}`,
-      };
-      return await runLocked(checked, run, schedulers, stop);
-    } finally {
-      await unlock();
-    }
+    return await run(checked, stop);
   } catch (error) {
     throw stop.signal.aborted ? stop.signal.reason : error;
   } finally {
@@ -77,16 +56,28 @@ export async function runBatch(options: BatchOptions): Promise<BatchSummary> {
   }
 }
 
-async function runLocked(
-  options: CheckedBatchOptions,
-  run: BatchRunRecord,
-  schedulers: BatchSchedulers,
-  stop: AbortController,
-): Promise<BatchSummary> {
+async function run(options: CheckedBatchOptions, stop: AbortController): Promise<BatchSummary> {
+  const { out, jobs, shard, manifest } = options;
+  const total = await countJobLines(jobs, linesOf(shard), stop.signal);
+  await checkEncodable(options);
+  await ensureWritableFolder(out);
+  const unlock = await lockFile(manifest, () => {
+    stop.abort(new ArgumentError(`${manifest} was taken over by another run`));
+  });
+  try {
+    return await runLocked(options, total, stop);
+  } finally {
+    await unlock();
+  }
+}
+
+async function runLocked(options: CheckedBatchOptions, total: number | null, stop: AbortController): Promise<BatchSummary> {
   const { out, unet, batchSize } = options;
+  const schedulers = new BatchSchedulers(options.scheduler);
   const ids = new BatchIds();
-  await readFinished(out, run, ids, stop.signal);
-  const manifest = await Manifest.open(options.manifest, run);
+  const record = await runRecord(options, schedulers, stop.signal);
+  await readFinished(out, record, ids, stop.signal);
+  const manifest = await Manifest.open(options.manifest, record);
   // The manifest's own, since other shards may be at work: what a killed run left in it is nobody's.
   const temporaryFolder = join(out, `.${basename(options.manifest)}.tmp`);
   const inFlight = batchSize + spare(batchSize);
@@ -94,13 +85,32 @@ async function runLocked(
   try {
     await renew(temporaryFolder);
     const engine = options.engine ?? own!;
-    const work = new BatchWork({ options, engine, schedulers, ids, manifest, temporaryFolder, inFlight, stop });
+    const work = new BatchWork({ options, engine, schedulers, ids, manifest, temporaryFolder, total, inFlight, stop });
     return await work.run();
   } finally {
     await own?.close();
     await manifest.close();
     await rm(temporaryFolder, { recursive: true, force: true }).catch(() => undefined); // or by the next run
   }
+}
+
+async function runRecord(
+  { unet, format, shard }: CheckedBatchOptions,
+  schedulers: BatchSchedulers,
+  signal: AbortSignal,
+): Promise<BatchRunRecord> {
+  const { device, dtype, file } = unet;
+  return {
+    record: 'run',
+    time: new Date().toISOString(),
+    versions: versions(),
+    device,
+    dtype,
+    weights: typeof file === 'string' ? await digestWeights(file, signal) : null,
+    schedulers: schedulers.configs(),
+    format,
+    shard: shard === undefined ? null : `${shard.index}/${shard.count}`,
+  };
 }
 
 async function renew(folder: string): Promise<void> {

@@ -7,7 +7,7 @@ import { EXTENSION_OF_FORMAT } from '../image';
 import { readImage } from '../image/read-image';
 import { digestOptions, seedOfId, type BatchIds } from './batch-ids';
 import { idOf, readJob, type ReadJob } from './batch-job';
-import { countJobLines, readJobLines, type JobLine } from './batch-lines';
+import { linesOf, readJobLines, type JobLine } from './batch-lines';
 import type { Manifest } from './batch-manifest';
 import type { BatchSummary, CheckedBatchOptions } from './batch-options';
 import { seedForJson } from './batch-records';
@@ -23,6 +23,8 @@ export interface BatchParts {
   readonly ids: BatchIds;
   readonly manifest: Manifest;
   readonly temporaryFolder: string;
+  /** How many lines there are, if that is known. */
+  readonly total: number | null;
   /** The most lines that are being drawn, encoded, written and recorded. */
   readonly inFlight: number;
   /** Ends the run; its reason is what the run rejects with. */
@@ -37,7 +39,6 @@ const FINAL_CODES: ReadonlySet<string> = new Set(['ERR_CLOSED', 'ERR_DISPOSED'])
 
 /** The lines of one run, from reading to recording. */
 export class BatchWork {
-  private total: number | null = null;
   private drawn = 0;
   private kept = 0;
   private failed = 0;
@@ -47,9 +48,7 @@ export class BatchWork {
   /** Settles every line of the run. Rejects only after all that is under way has ended. */
   async run(): Promise<BatchSummary> {
     const { options, ids, inFlight, manifest, stop } = this.parts;
-    const { index = 1, count = 1 } = options.shard ?? {};
-    const isOurs = (line: number): boolean => line % count === index % count;
-    this.total = await countJobLines(options.jobs, isOurs, stop.signal);
+    const isOurs = linesOf(options.shard);
     this.tellProgress();
     const started = performance.now();
     const slots = new Slots(inFlight);
@@ -178,8 +177,9 @@ export class BatchWork {
   }
 
   private tellProgress(): void {
-    const { total, drawn, kept, failed } = this;
-    this.tell(() => this.parts.options.onProgress?.({ total, drawn, kept, failed }));
+    const { drawn, kept, failed } = this;
+    const { options, total } = this.parts;
+    this.tell(() => options.onProgress?.({ total, drawn, kept, failed }));
   }
 
   /** Calls what the caller gave; its failure is the run's. */

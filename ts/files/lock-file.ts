@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { ArgumentError } from '../errors';
 import { writeError } from './atomic-write';
 
@@ -6,6 +7,18 @@ import { writeError } from './atomic-write';
 const STALE_MS = 5000;
 const HEARTBEAT_MS = 1000;
 const RETRY_MS = 250;
+
+let loaded: typeof import('proper-lockfile') | undefined;
+
+/** Loaded on first use: from then on it listens for every signal that ends a process, to give its locks back. */
+function loadLockfile(): typeof import('proper-lockfile') {
+  if (loaded !== undefined) return loaded;
+  loaded = require('proper-lockfile') as typeof import('proper-lockfile');
+  // Node ignores this one, so that a write beyond the limit of a file's size fails with EFBIG; whoever listens for it alone
+  // ends the process.
+  if (constants.signals.SIGXFSZ !== undefined) process.on('SIGXFSZ', () => undefined);
+  return loaded;
+}
 
 /**
  * Locks `file` (which need not exist) against other processes by a folder beside it. A lock that is held is waited for
@@ -16,8 +29,7 @@ const RETRY_MS = 250;
  * @throws ArgumentError if another run holds it, or where it can't be made.
  */
 export async function lockFile(file: string, onLost: () => void): Promise<() => Promise<void>> {
-  // Loaded here: it listens for signals from then on.
-  const { lock } = require('proper-lockfile') as typeof import('proper-lockfile');
+  const { lock } = loadLockfile();
   let seen: number | undefined;
   for (;;) {
     try {
