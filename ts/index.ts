@@ -107,7 +107,21 @@ export {
   type StepEnd,
 } from './pipelines';
 export {
+  runBatch,
   SamplerEngine,
+  type BatchDefaults,
+  type BatchFailureRecord,
+  type BatchImageOptions,
+  type BatchImageRecord,
+  type BatchJob,
+  type BatchJobs,
+  type BatchOptions,
+  type BatchProgress,
+  type BatchRecord,
+  type BatchRunRecord,
+  type BatchScheduler,
+  type BatchShard,
+  type BatchSummary,
   type EngineOutputType,
   type EngineProgress,
   type EngineScheduler,
@@ -117,11 +131,6 @@ export {
   type SampleRequest,
   type SamplerEngineOptions,
 } from './engine';
-export { runBatch } from './engine/batch-run';
-export type { BatchDefaults, BatchImageOptions, BatchJob, BatchScheduler } from './engine/batch-job';
-export type { BatchJobs, BatchShard } from './engine/batch-lines';
-export type { BatchOptions, BatchProgress, BatchSummary } from './engine/batch-options';
-export type { BatchFailureRecord, BatchImageRecord, BatchRecord, BatchRunRecord } from './engine/batch-records';
 export { DiffusionImage, makeGrid, type EncodeOptions, type GridOptions, type ImageFormat } from './image';
 export type { HubOptions } from './hub';
 export { getNumThreads, setNumThreads } from './native/threads';

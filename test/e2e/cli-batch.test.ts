@@ -188,7 +188,7 @@ describe('node-diffusers batch', function () {
       const folder = small === undefined ? out : join(cwd, 'kept');
       const jobs = jobsOf(200).map((job) => ({ ...job, numInferenceSteps: 1 }));
       await write(jobs);
-      const { status, stdout, stderr } = await run('jobs.jsonl --out out', { shell: small ?? LIMITED, env: { TSX_DISABLE_CACHE: '1' } });
+      const { status, stdout, stderr } = await run('jobs.jsonl --out out --batch 4', { shell: small ?? LIMITED, env: { TSX_DISABLE_CACHE: '1' } });
       const problem = small === undefined ? 'the file would be larger than the limit' : 'the disk is full';
       assert.match(stderr, new RegExp(`\\nnode-diffusers: can't write out/[\\w.]+: ${problem}; what out/manifest\\.jsonl has stays done, and the next run goes on from it\\n$`));
       assert.deepEqual([status, stdout], [1, '']);

@@ -59,7 +59,7 @@ export function batchCommand(): Command {
     .argument('<jobs>', 'a JSONL file, or - for standard input')
     .requiredOption('--out <dir>', 'the folder of images and manifest');
   return addSamplerOptions(addModelOptions(command))
-    .addOption(option('--batch <n>', 'the most at once', integerOption('--batch', 1, 65_536)).default(64))
+    .addOption(option('--batch <n>', 'the most at once', integerOption('--batch', 1, 4096)).default(64))
     .addOption(option('--shard <i/n>', 'only lines i, i + n, i + 2n, …', shardOption('--shard')))
     .addOption(
       option('--format <name>', `of the images: ${IMAGE_FORMATS.join(', ')}`, choiceOption('--format', IMAGE_FORMATS)).default('png'),

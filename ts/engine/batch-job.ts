@@ -3,7 +3,10 @@ import { showValue, unknownOption } from '../arguments';
 import { isPlainObject, type SpelledValue } from '../config/keys';
 import { parseFields } from '../config/parse-fields';
 import { ArgumentError } from '../errors';
+import type { SchedulerKind } from '../config/scheduler-config';
 import { isSafeRelativePath } from '../hub/repository';
+import { DEFAULT_STEPS, DEFAULT_STRENGTH, RANDOM_SOURCES } from './read-request';
+import type { RandomSource } from './request';
 
 /** A line of a jobs file: one image to draw. A key with null counts as left out. */
 export interface BatchJob {
@@ -27,10 +30,10 @@ export interface BatchJob {
   /** The class, for a class-conditional model. */
   classLabel?: number | null;
   /** Whose random numbers: torch's (the default) or Philox's, which are the same on CPU and CUDA. */
-  rng?: 'torch' | 'philox' | null;
+  rng?: RandomSource | null;
   /** A higher one goes first among the requests in flight. Default 0. */
   priority?: number | null;
-  /** An image file to start from, of the model's size, as a path inside the run's `images` folder. */
+  /** A PNG, JPEG or WebP file to start from, as a path inside the run's `images` folder. Its size is the result's. */
   image?: string | null;
   /** How far `image` is noised, in (0, 1]. Default 0.8. */
   strength?: number | null;
@@ -56,7 +59,7 @@ export interface BatchImageOptions {
   readonly eta?: number;
   readonly useClippedModelOutput?: boolean;
   readonly classLabel?: number;
-  readonly rng: 'torch' | 'philox';
+  readonly rng: RandomSource;
   readonly image?: string;
   readonly strength?: number;
 }
@@ -69,11 +72,8 @@ export interface ReadJob {
   readonly options: BatchImageOptions;
 }
 
-/** Steps where none are given, as the pipelines have it. */
-export const DEFAULT_STEPS: Readonly<Record<BatchScheduler, number>> = { ddim: 50, ddpm: 1000 };
-
-/** How far an image is noised where nothing is said, as diffusers' image-to-image pipelines have it. */
-const DEFAULT_STRENGTH = 0.8;
+/** The class behind each name. */
+export const CLASS_OF_SCHEDULER = { ddim: 'DDIMScheduler', ddpm: 'DDPMScheduler' } as const satisfies Record<BatchScheduler, SchedulerKind>;
 
 const MAX_SEED = 2n ** 64n - 1n;
 
@@ -103,8 +103,8 @@ const FIELDS = {
   eta: z.number().min(0).optional().describe('a number from 0 up'),
   useClippedModelOutput: z.boolean().optional().describe('true or false'),
   classLabel: integer(0, Number.MAX_SAFE_INTEGER, 'an integer from 0 up'),
-  rng: z.enum(['torch', 'philox']).optional().describe('one of torch, philox'),
-  priority: z.number().optional().describe('a number'),
+  rng: z.enum(RANDOM_SOURCES).optional().describe(`one of ${RANDOM_SOURCES.join(', ')}`),
+  priority: z.int().optional().describe('an integer'),
   image: z.string().refine(isSafeRelativePath).optional().describe('a path that stays inside the folder of images'),
   strength: z.number().gt(0).max(1).optional().describe('a number above 0, 1 at most'),
 };
@@ -140,7 +140,7 @@ function imageOptions(fields: Fields, defaults: BatchDefaults): BatchImageOption
     throw new ArgumentError('numInferenceSteps and timesteps must not both be given');
   }
   if (image === undefined && strength !== undefined) throw new ArgumentError('strength goes with image');
-  const steps = fields.numInferenceSteps ?? defaults.numInferenceSteps ?? DEFAULT_STEPS[scheduler];
+  const steps = fields.numInferenceSteps ?? defaults.numInferenceSteps ?? DEFAULT_STEPS[CLASS_OF_SCHEDULER[scheduler]];
   return {
     scheduler,
     ...(timesteps === undefined ? { numInferenceSteps: steps } : { timesteps }),

@@ -11,7 +11,7 @@ import type { BatchDefaults } from './batch-job';
 import type { BatchJobs, BatchShard } from './batch-lines';
 import { manifestName } from './batch-manifest';
 import type { BatchFailureRecord } from './batch-records';
-import type { SamplerEngine } from './interim-engine';
+import { MAX_BATCH_SIZE, type SamplerEngine } from './sampler-engine';
 
 /** Options of {@link runBatch}. */
 export interface BatchOptions {
@@ -25,7 +25,7 @@ export interface BatchOptions {
   scheduler: DDIMScheduler | DDPMScheduler;
   /** What stands for options that a line leaves out. */
   defaults?: Omit<BatchDefaults, 'scheduler'>;
-  /** The most samples the model sees at once, 1 … 65536. Default 64. */
+  /** The most samples the model sees at once, 1 … 4096. Default 64. */
   batchSize?: number;
   /** Draws only lines `index`, `index + count`, …, into a manifest of its own: others draw the rest, at once or later. */
   shard?: BatchShard;
@@ -77,7 +77,6 @@ const KEYS = [
   'onFailure',
 ] as const; // prettier-ignore
 
-const MAX_BATCH_SIZE = 65_536;
 const MAX_SHARDS = 100_000;
 
 /** @throws ArgumentError naming the option. */

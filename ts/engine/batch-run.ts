@@ -17,7 +17,7 @@ import { checkBatchOptions, type BatchOptions, type BatchSummary, type CheckedBa
 import type { BatchRunRecord } from './batch-records';
 import { BatchSchedulers } from './batch-schedulers';
 import { BatchWork } from './batch-work';
-import { SamplerEngine } from './interim-engine';
+import { SamplerEngine } from './sampler-engine';
 
 /** Requests for the engine to choose from while a batch of them runs, so that a place that gets free is filled at once. */
 const spare = (batchSize: number): number => batchSize + 8;

@@ -13,7 +13,8 @@ import type { BatchSummary, CheckedBatchOptions } from './batch-options';
 import { seedForJson } from './batch-records';
 import type { BatchSchedulers } from './batch-schedulers';
 import { Slots } from './batch-slots';
-import type { SampleRequest, SamplerEngine } from './interim-engine';
+import type { SampleRequest } from './request';
+import type { SamplerEngine } from './sampler-engine';
 
 /** What a run works with; everything is open, and the manifest locked. */
 export interface BatchParts {
@@ -130,7 +131,7 @@ export class BatchWork {
     });
   }
 
-  private async request({ seed, priority, options: imageOptions }: ReadJob): Promise<SampleRequest> {
+  private async request({ seed, priority, options: imageOptions }: ReadJob): Promise<SampleRequest<'image'>> {
     const { options, schedulers, stop } = this.parts;
     const { scheduler, image, ...rest } = imageOptions;
     const { inChannels } = options.unet.config;

@@ -52,7 +52,7 @@ describe('cli/main', () => {
     ['batch a.jsonl', "required option '--out <dir>' not specified"],
     ['batch a.jsonl --out b --shard 3/2', '--shard must be i/n with 1 ≤ i ≤ n, got "3/2"'],
     ['batch a.jsonl --out b --shard 0/2', '--shard must be i/n with 1 ≤ i ≤ n, got "0/2"'],
-    ['batch a.jsonl --out b --batch 0', '--batch must be an integer in 1 … 65536, got "0"'],
+    ['batch a.jsonl --out b --batch 0', '--batch must be an integer in 1 … 4096, got "0"'],
     ['batch a.jsonl --out b --format gif', '--format must be one of png, jpeg, webp, got "gif"'],
     ['batch a.jsonl --out b --scheduler ddpm --eta 1', '--eta goes with --scheduler ddim, got --scheduler ddpm'],
     ['batch a.jsonl --out b --json --quiet', '--json goes without --quiet'],

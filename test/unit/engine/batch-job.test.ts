@@ -75,7 +75,7 @@ describe('engine/batch-job', () => {
     [{ id: 'a', scheduler: 'ddpm', useClippedModelOutput: true }, /^useClippedModelOutput goes with the scheduler ddim, got ddpm$/],
     [{ id: 'a', classLabel: '3' }, /^classLabel must be an integer from 0 up, got "3"$/],
     [{ id: 'a', rng: 'mt19937' }, /^rng must be one of torch, philox, got "mt19937"$/],
-    [{ id: 'a', priority: 'high' }, /^priority must be a number, got "high"$/],
+    [{ id: 'a', priority: 'high' }, /^priority must be an integer, got "high"$/],
     [{ id: 'a', image: '../x.png' }, /^image must be a path that stays inside the folder of images, got "\.\.\/x\.png"$/],
     [{ id: 'a', image: '/etc/x.png' }, /^image must be a path that stays inside/],
     [{ id: 'a', strength: 0.5 }, /^strength goes with image$/],
