@@ -166,6 +166,8 @@ export class BatchWork {
   /** Does what may show that nothing more can be written; then it ends the run. */
   private async orStop(write: () => Promise<void>, isFinal: (error: Error) => boolean): Promise<void> {
     const { manifest, stop } = this.parts;
+    // After an abort what is drawn is written; after this it can't be, or the folder is another run's by now.
+    if (stop.signal.reason instanceof ArgumentError) throw stop.signal.reason;
     try {
       await write();
     } catch (error) {

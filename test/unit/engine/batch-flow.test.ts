@@ -145,6 +145,19 @@ describe('engine/batch-run: the flow', () => {
       assert.deepEqual(counts(await batch({ jobs: jobsOf(1), out })), [0, 1, 0]);
     }));
 
+  it('writes nothing more when another run has taken its place', () =>
+    inFolder(async (out) => {
+      const { engine, waiting } = gatedEngine();
+      const run = batch({ jobs: jobsOf(3), out, engine });
+      const lost = rejects(() => run, 'ERR_ARGUMENT', /manifest\.jsonl was taken over by another run$/);
+      while (waiting.length < 3) await settled(5);
+      await rm(join(out, 'manifest.jsonl.lock'), { recursive: true });
+      await settled(1500); // its next sign of life
+      for (const letGo of waiting) letGo();
+      await lost;
+      assert.deepEqual([await imagesIn(out), await readFile(join(out, 'manifest.jsonl'), 'utf8')], [[], '']);
+    }));
+
   it('stops in one piece where nothing can be written', () =>
     inFolder(async (out) => {
       let asked = 0;
