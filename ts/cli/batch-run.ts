@@ -60,10 +60,11 @@ async function drawAll(
 }
 
 function listeners(progress: Progress): Pick<BatchOptions, 'onProgress' | 'onFailure'> {
-  const started = performance.now();
-  let told = 0;
+  let [started, told] = [performance.now(), 0];
   return {
     onProgress({ total, drawn, kept, failed }: BatchProgress): void {
+      // A run that goes on begins with lines that it keeps.
+      if (drawn === 0) started = performance.now();
       const rate = (1000 * drawn) / (performance.now() - started);
       const facts = [
         plural(drawn, 'image'),

@@ -78,14 +78,14 @@ function lineProgress(stream: NodeJS.WriteStream): Progress {
   };
 }
 
-/** The time that is left, by what was done since the first look; another thing that is done starts anew. */
+/** The time that is left, by what was done since there was first something to do; another work starts anew. */
 class Pace {
   private started = 0;
   private first = 0;
   private last = Infinity;
 
   left(done: number, total: number | null): string {
-    if (done < this.last) [this.started, this.first] = [Date.now(), done];
+    if (done < this.last || done === this.first) [this.started, this.first] = [Date.now(), done];
     const sinceFirst = done - this.first;
     this.last = done;
     if (total === null || sinceFirst === 0) return '';

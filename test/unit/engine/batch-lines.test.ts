@@ -38,7 +38,7 @@ describe('engine/batch-lines', () => {
           assert.equal(await countJobLines(file, () => true, signal), wanted.length);
           assert.equal(await countJobLines(file, (line) => line % 2 === 0, signal), wanted.filter((line) => line % 2 === 0).length);
         }),
-        { numRuns: 150 },
+        { numRuns: 60 },
       ),
     ));
 
