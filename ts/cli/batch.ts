@@ -33,10 +33,13 @@ numInferenceSteps), useClippedModelOutput, rng ("torch" or "philox"), priority (
 
 Each image is recorded by a line of DIR/manifest.jsonl: its id, line, seed, options, file and SHA-256. The run may be
 killed at any moment and started again with the same command: what is recorded is kept and not drawn again, whatever
-failed is tried again. Other weights, another dtype, format or scheduler config are refused; another device is not.
+failed is tried again (after a kill -9 it waits five seconds for the dead run's lock). Other weights, another dtype, format
+or scheduler config are refused; another device is not.
 
 A line that is no request, a second line of one id, a line that was changed after its image was drawn: each is reported
 with its number, recorded, and does not stop the rest.
+
+A model is what sample takes (sample --help); a TorchScript file is a program: run only those you trust.
 
 Examples:
   $ node-diffusers batch jobs.jsonl --out images
