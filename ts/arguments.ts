@@ -2,7 +2,7 @@ import { ArgumentError } from './errors';
 
 /** `value` as an error message shows it: short, on one line, and telling a string from a number. */
 export function showValue(value: unknown): string {
-  if (typeof value === 'string') return shorten(JSON.stringify(value));
+  if (typeof value === 'string') return shorten(escapeControls(JSON.stringify(value)));
   if (typeof value === 'bigint') return shorten(`${value}n`);
   if (typeof value === 'function') return 'a function';
   if (typeof value !== 'object' || value === null) return String(value);
@@ -12,6 +12,12 @@ export function showValue(value: unknown): string {
     return shown === null ? `an array of ${length}` : shorten(`[${shown}]`);
   }
   return 'an object';
+}
+
+/** Text that can't write to a terminal: control characters as JSON escapes them, also those that it leaves as they are. */
+export function escapeControls(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 const showItem = (item: unknown): string =>
@@ -55,12 +61,17 @@ export function checkOptions(name: string, options: object | undefined, known: r
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new ArgumentError(`${name}: options must be an object, got ${showValue(options)}`);
   }
-  for (const key of Object.keys(options)) {
-    if (known.includes(key)) continue;
-    const meant = nearest(key, known);
-    const advice = meant === undefined ? `it wants ${known.join(', ')}` : `did you mean ${meant}?`;
-    throw new ArgumentError(`${name}: unknown option ${showValue(key)}; ${advice}`);
-  }
+  const problem = unknownOption(options, known);
+  if (problem !== undefined) throw new ArgumentError(`${name}: ${problem}`);
+}
+
+/** The first key of an object that is not a known one, in words, with the one that may be meant. */
+export function unknownOption(options: object, known: readonly string[]): string | undefined {
+  const key = Object.keys(options).find((one) => !known.includes(one));
+  if (key === undefined) return undefined;
+  const meant = nearest(key, known);
+  const advice = meant === undefined ? `it wants ${known.join(', ')}` : `did you mean ${meant}?`;
+  return `unknown option ${showValue(key)}; ${advice}`;
 }
 
 /** @throws ArgumentError unless `device` is a string; whether there is such a device is for the addon to say. */

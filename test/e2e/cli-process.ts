@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 
 const MAIN = join(__dirname, '../../ts/cli/main.ts');
 const TSX = require.resolve('tsx');
@@ -11,16 +12,28 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** Where and how a command runs. */
+export interface CliOptions {
+  cwd: string;
+  env?: Record<string, string>;
+  /** Whether its standard input is a pipe; else there is none. */
+  stdin?: 'pipe';
+  /** A shell's program that runs the command line, as `"$@"`. */
+  shell?: string;
+}
+
 /** Starts the command line in a process of its own, offline and without a terminal. */
 export function startCli(
   args: readonly string[],
-  { cwd, env = {} }: { cwd: string; env?: Record<string, string> },
+  { cwd, env = {}, stdin, shell }: CliOptions,
 ): { child: ChildProcess; ended: Promise<Ended>; stderrHas: (text: string) => Promise<void> } {
-  const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
+  const command = [process.execPath, '--import', TSX, MAIN, ...args];
+  const [program, ...rest] = shell === undefined ? command : ['sh', '-c', shell, 'sh', ...command];
+  const child = spawn(program!, rest, {
     cwd,
     env: { ...process.env, HF_HUB_OFFLINE: '1', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+    stdio: [stdin ?? 'ignore', 'pipe', 'pipe'],
+  }) as ChildProcess & { stdout: Readable; stderr: Readable };
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk) => (stdout += chunk));
   child.stderr.on('data', (chunk) => (stderr += chunk));
@@ -38,9 +51,6 @@ export function startCli(
 }
 
 /** Runs the command line to its end. */
-export function runCli(
-  args: readonly string[],
-  options: { cwd: string; env?: Record<string, string> },
-): Promise<Ended> {
+export function runCli(args: readonly string[], options: CliOptions): Promise<Ended> {
   return startCli(args, options).ended;
 }

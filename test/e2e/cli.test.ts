@@ -15,7 +15,7 @@ describe('the command line', function () {
   it('explains itself', async () => {
     const { status, stdout, stderr } = await runCli(['--help'], { cwd });
     assert.deepEqual([status, stderr], [0, '']);
-    for (const command of ['sample', 'inspect', 'setup', 'doctor'])
+    for (const command of ['sample', 'batch', 'inspect', 'setup', 'doctor'])
       assert.match(stdout, new RegExp(`^  ${command} `, 'm'));
     assert.match(stdout, /Examples:\n  \$ node-diffusers setup/);
     const sample = await runCli(['sample', '--help'], { cwd });

@@ -22,6 +22,10 @@ const grid = (columns: number, rows: number) => [columns * 34 + 2, rows * 34 + 2
 const one = [32, 32] as const;
 
 const CASES: Readonly<Record<string, Example>> = {
+  batch: {
+    stdout: /^(line 4: numInferenceSteps must be .*\n)first: 3 drawn, 0 kept, 1 failed\n\1second: 0 drawn, 3 kept, 1 failed\n$/,
+    images: {}, // in a folder of their own, with the manifest
+  },
   cancel: { args: ['200'], stdout: /^ERR_ABORTED after \d+ of 1000 steps: TimeoutError\n$/, images: { 'cancel.png': one } },
   ddpm: { args: ['4'], stdout: /^step 4 of 4\n$/, images: { 'ddpm.png': grid(4, 1) } },
   'free-jumps': {

@@ -9,6 +9,7 @@ import {
   DiffusionPipeline,
   Generator,
   LibtorchError,
+  runBatch,
   SamplerEngine,
   Tensor,
   TorchScriptModel,
@@ -32,6 +33,8 @@ import {
   type DDPMSchedulerConfig,
   type DType,
   type DiffusionImage,
+  type BatchJob,
+  type BatchRecord,
   type EngineStats,
   type ErrorCode,
   type UNet2DConfig,
@@ -221,3 +224,30 @@ async function engine(unet: UNetLike, generator: Generator): Promise<void> {
   void [again, latency.p95, batchOccupancy, queued];
 }
 void engine;
+
+async function batch(unet: UNetLike, engine: SamplerEngine, bytes: import('node:stream').Readable): Promise<void> {
+  const jobs: BatchJob[] = [{ id: 'a' }, { id: 'b', seed: '18446744073709551615', timesteps: [999, 0], classLabel: null, rng: 'philox' }];
+  const scheduler = new DDIMScheduler();
+  const { manifest, drawn, kept, failed, seconds } = await runBatch({ jobs, out: 'images', unet, scheduler });
+  for (const source of ['jobs.jsonl', bytes, new Set(jobs)]) {
+    await runBatch({
+      jobs: source,
+      out: 'images',
+      unet,
+      engine,
+      scheduler,
+      defaults: { numInferenceSteps: 20, eta: 0.5 },
+      batchSize: 32,
+      shard: { index: 1, count: 4 },
+      format: 'webp',
+      images: 'starts',
+      signal: AbortSignal.timeout(1000),
+      onProgress: ({ total }) => void same<typeof total, number | null>(true),
+      onFailure: ({ id, line, error }) => void [id, line, error.code],
+    });
+  }
+  const record = JSON.parse('{}') as BatchRecord;
+  const text: string = record.record === 'image' ? record.sha256 : record.time;
+  void [manifest, drawn + kept + failed, seconds, text];
+}
+void batch;

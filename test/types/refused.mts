@@ -5,10 +5,12 @@ import {
   DDPMScheduler,
   DDIMInverseScheduler,
   Generator,
+  runBatch,
   SamplerEngine,
   Tensor,
   TorchScriptModel,
   UNet2DModel,
+  type BatchOptions,
   randn,
   setNumThreads,
   tidy,
@@ -140,3 +142,18 @@ void engine.sample({ scheduler: new DDIMScheduler(), num_inference_steps: 5 });
 void engine.sample({ scheduler: new DDIMScheduler(), seed: [1, 2] });
 // @ts-expect-error an unknown option
 new SamplerEngine(new DDIMScheduler() as never, { maxBatch: 4 });
+
+// --- batches
+declare const parts: Pick<BatchOptions, 'unet' | 'scheduler'>;
+// @ts-expect-error no folder
+void runBatch({ jobs: [{ id: 'a' }], ...parts });
+// @ts-expect-error a job without an id
+void runBatch({ jobs: [{ seed: 1 }], out: 'images', ...parts });
+// @ts-expect-error an unknown key of a job
+void runBatch({ jobs: [{ id: 'a', steps: 5 }], out: 'images', ...parts });
+// @ts-expect-error a scheduler's name, not a scheduler
+void runBatch({ jobs: [{ id: 'a', scheduler: new DDIMScheduler() }], out: 'images', ...parts });
+// @ts-expect-error an unknown format
+void runBatch({ jobs: 'jobs.jsonl', out: 'images', format: 'gif', ...parts });
+// @ts-expect-error a shard is { index, count }
+void runBatch({ jobs: 'jobs.jsonl', out: 'images', shard: '1/2', ...parts });

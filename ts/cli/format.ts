@@ -1,3 +1,5 @@
+import { escapeControls } from '../arguments';
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
 /** A size as people read it: 7239188 → `6.9 MiB`. */
@@ -17,12 +19,14 @@ export function plural(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-/** A time as people read it: `0.35 s`, `12.3 s`, `2 min 5 s`. */
+/** A time as people read it: `0.35 s`, `12.3 s`, `2 min 5 s`, `3 h 20 min`. */
 export function formatSeconds(seconds: number): string {
   if (seconds < 10) return `${seconds.toFixed(2)} s`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${formatCount(Math.floor(minutes / 60))} h ${minutes % 60} min`;
 }
 
 /** Three digits of a rate: `4.68`, `12.3`, `104`. */
@@ -35,12 +39,7 @@ export function formatRate(rate: number): string {
  * write to the terminal.
  */
 export function formatValue(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  // JSON escapes control characters below 0x20; those of 0x7f … 0x9f reach terminals too.
-  const safe = text.replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const safe = escapeControls(JSON.stringify(value) ?? String(value));
   return safe.length <= 100 ? safe : `${safe.slice(0, 99)}…`;
 }
 

@@ -1,9 +1,10 @@
 import { readdir, stat } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { readJsonFile } from '../config/json-file';
 import { isPlainObject } from '../config/keys';
 import { ArgumentError, CheckpointError, LibtorchError, NotFoundError } from '../errors';
 import { readTorchScriptRecords } from '../models/torchscript-records';
+import { shardsOf } from '../models/weight-files';
 import { addon } from '../native/addon';
 import { EMBEDDED_MODEL } from './embedded-model';
 import { formatBytes, formatCount, formatTable, formatValue, plural } from './format';
@@ -155,13 +156,9 @@ async function binReport(path: string): Promise<WeightsReport> {
 /** The shards that an index names; they lie beside it. */
 async function shardReports(index: string, map: Readonly<Record<string, unknown>>): Promise<WeightsReport[]> {
   const reports: WeightsReport[] = [];
-  for (const shard of [...new Set(Object.values(map))].sort()) {
-    if (typeof shard !== 'string' || basename(shard) !== shard || shard.startsWith('.')) {
-      throw new CheckpointError(`${index}: weight_map must name files beside it, got ${formatValue(shard)}`);
-    }
-    const path = join(dirname(index), shard);
+  for (const path of shardsOf(index, map)) {
     if (!(await stat(path).catch(() => undefined))?.isFile()) throw new NotFoundError(`${path} does not exist`);
-    reports.push(await (shard.endsWith('.safetensors') ? safetensorsReport : binReport)(path));
+    reports.push(await (path.endsWith('.safetensors') ? safetensorsReport : binReport)(path));
   }
   return reports;
 }

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { DiffusersError } from '../errors';
+import { batchCommand } from './batch';
 import { doctorCommand } from './doctor';
 import { inspectCommand } from './inspect';
 import { Interrupted } from './interrupt';
@@ -14,11 +15,12 @@ Examples:
   $ node-diffusers setup                      fetch libtorch and build the addon, once
   $ node-diffusers sample                     16 images of the embedded model into samples.png
   $ node-diffusers sample --model DIR --scheduler ddpm --steps 1000 --out images
+  $ node-diffusers batch jobs.jsonl --out DIR a file of requests, one a line; goes on where it was stopped
   $ node-diffusers inspect DIR                what a checkpoint holds
   $ node-diffusers doctor                     what is installed, and what is missing
 
 Each command explains itself: node-diffusers sample --help
-Exit status: 0 all done, 1 failed, 2 wrong usage, 130 cancelled.`;
+Exit status: 0 all done, 1 failed, 2 wrong usage, 130 cancelled by Ctrl-C, 143 by SIGTERM.`;
 
 /** The command line's program; its commands load what they need when they run. */
 export function createProgram(): Command {
@@ -31,7 +33,7 @@ export function createProgram(): Command {
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`node-diffusers: ${oneLine(text)}; see --help\n`) });
-  for (const command of [sampleCommand(), inspectCommand(), setupCommand(), doctorCommand()]) {
+  for (const command of [sampleCommand(), batchCommand(), inspectCommand(), setupCommand(), doctorCommand()]) {
     program.addCommand(command.copyInheritedSettings(program));
   }
   return program;

@@ -1,9 +1,8 @@
-import { constants } from 'node:fs';
-import { access, mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ArgumentError } from '../errors';
-import { writeError } from '../files/atomic-write';
-import { gridLayout, makeGrid, MAX_SIDE, type DiffusionImage } from '../image';
+import { ensureWritableFolder } from '../files/ensure-writable-folder';
+import { EXTENSION_OF_FORMAT, gridLayout, makeGrid, MAX_SIDE, type DiffusionImage } from '../image';
 import type { SampleOptions } from './sample';
 import { UsageError } from './usage';
 
@@ -53,8 +52,7 @@ async function gridOutput({ grid = 'samples.png', columns, count }: SampleOption
 
 async function folderOutput(options: SampleOptions, folder: string): Promise<SampleOutput> {
   const { seed, count, format, overwrite } = options;
-  const extension = format === 'jpeg' ? 'jpg' : format;
-  const pathOf = (i: number): string => join(folder, `${seed + BigInt(i)}.${extension}`);
+  const pathOf = (i: number): string => join(folder, `${seed + BigInt(i)}${EXTENSION_OF_FORMAT[format]}`);
   await ensureWritableFolder(folder);
   for (let i = 0; overwrite !== true && i < count; i++) {
     if ((await stat(pathOf(i)).catch(() => undefined)) !== undefined) {
@@ -68,13 +66,4 @@ async function folderOutput(options: SampleOptions, folder: string): Promise<Sam
     },
     finish: async () => folder,
   };
-}
-
-async function ensureWritableFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-    await access(folder, constants.W_OK);
-  } catch (error) {
-    throw writeError(folder, error);
-  }
 }

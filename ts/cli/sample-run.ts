@@ -1,21 +1,16 @@
-import { stat } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { sampleSizeOf } from '../config/unet-config';
 import type { DiffusionImage } from '../image';
-import { loadUNet } from '../models';
 import { isClassConditional } from '../models/unet-inputs';
-import { DDIMPipeline, DDPMPipeline } from '../pipelines';
-import { DDIMScheduler, DDPMScheduler } from '../schedulers';
+import { DDIMPipeline } from '../pipelines';
 import { Generator } from '../tensor';
-import { EMBEDDED_MODEL } from './embedded-model';
-import { formatBytes, formatRate, formatSeconds, plural } from './format';
+import { formatRate, formatSeconds, plural } from './format';
 import { interruptible } from './interrupt';
+import { checkSteps, loadPipeline, type Pipeline } from './load-model';
 import { openProgress, type Progress } from './progress';
 import type { SampleOptions } from './sample';
 import { openOutput } from './sample-output';
 import { UsageError } from './usage';
-
-type Pipeline = DDIMPipeline | DDPMPipeline;
 
 /** Draws the images that the options ask for, batch by batch, and prints where they are and how long it took. */
 export async function runSample(options: SampleOptions): Promise<void> {
@@ -87,49 +82,11 @@ function draw(
   return drawn.then(({ images }) => images);
 }
 
-/** The pipeline of a folder, a hub repository or a file of a UNet, with the scheduler that was asked for. */
-async function loadPipeline(options: SampleOptions, progress: Progress, signal: AbortSignal): Promise<Pipeline> {
-  const { model = EMBEDDED_MODEL, revision, variant, device, dtype } = options;
-  const load = { device, ...(dtype === undefined ? {} : { dtype }), ...(variant === undefined ? {} : { variant }) };
-  const isDDIM = options.scheduler === 'ddim';
-  const isFile = (await stat(model).catch(() => undefined))?.isFile() === true;
-  if (isFile) {
-    if (variant !== undefined) throw new UsageError(`--variant goes with a folder or repository, got the file ${model}`);
-    const unet = await loadUNet(model, load);
-    return withSpacing(
-      isDDIM
-        ? new DDIMPipeline({ unet, scheduler: new DDIMScheduler() })
-        : new DDPMPipeline({ unet, scheduler: new DDPMScheduler() }),
-      options,
-    );
-  }
-  const pipe = await (isDDIM ? DDIMPipeline : DDPMPipeline).fromPretrained(model, {
-    ...load,
-    ...(revision === undefined ? {} : { revision }),
-    signal,
-    onProgress: ({ path, received, total }) => {
-      progress.update(received, total, `fetching ${path}, ${formatBytes(received)} of ${formatBytes(total)}`);
-    },
-  });
-  return withSpacing(pipe, options);
-}
-
-/** The pipeline with a scheduler of its own kind (a DDPMPipeline keeps a DDIM one from its folder) and the spacing. */
-function withSpacing(pipe: Pipeline, { spacing }: SampleOptions): Pipeline {
-  const change = spacing === undefined ? {} : { timestepSpacing: spacing };
-  const config = { ...pipe.scheduler.config, ...change };
-  if (pipe instanceof DDIMPipeline) pipe.scheduler = DDIMScheduler.fromConfig(config);
-  else pipe.scheduler = DDPMScheduler.fromConfig(config);
-  return pipe;
-}
-
 /** What only the model can tell of the options; returns the number of steps. */
 function checkAgainstModel(options: SampleOptions, { scheduler, unet }: Pipeline): number {
   const { numTrainTimesteps } = scheduler.config;
   const { steps, timesteps, class: label } = options;
-  if (steps !== undefined && steps > numTrainTimesteps) {
-    throw new UsageError(`--steps must be an integer in 1 … ${numTrainTimesteps} for this model, got ${steps}`);
-  }
+  checkSteps(steps, scheduler);
   if (timesteps !== undefined && timesteps[0]! >= numTrainTimesteps) {
     throw new UsageError(`--timesteps must be below ${numTrainTimesteps} for this model, got ${timesteps[0]}`);
   }

@@ -1,33 +1,27 @@
 import { Command, Option } from 'commander';
 import { imageFormatOf, IMAGE_FORMATS, type ImageFormat } from '../image';
 import {
+  addModelOptions,
+  addSamplerOptions,
+  checkSamplerOptions,
+  option,
+  type ModelOptions,
+  type SamplerOptions,
+} from './model-options';
+import {
   choiceOption,
   descendingOption,
-  deviceOption,
   integerOption,
   isGiven,
   MAX_SEED,
   numberOption,
   seedOption,
   UsageError,
-  wordOption,
 } from './usage';
 
-/** The dtypes a UNet can compute in. */
-export const MODEL_DTYPES = ['float32', 'float64', 'float16', 'bfloat16'] as const;
-
-const SPACINGS = ['leading', 'trailing', 'linspace', 'quadratic'] as const;
-
 /** The options of `sample`, parsed and checked against each other. */
-export interface SampleOptions {
-  model?: string;
-  revision?: string;
-  variant?: string;
-  scheduler: 'ddpm' | 'ddim';
-  steps?: number;
+export interface SampleOptions extends ModelOptions, SamplerOptions {
   timesteps?: number[];
-  spacing?: (typeof SPACINGS)[number];
-  eta: number;
   seed: bigint;
   count: number;
   batch: number;
@@ -38,8 +32,6 @@ export interface SampleOptions {
   out?: string;
   format: ImageFormat;
   overwrite?: boolean;
-  device: string;
-  dtype?: (typeof MODEL_DTYPES)[number];
   quiet?: boolean;
 }
 
@@ -71,46 +63,16 @@ Exit status: 0 all done, 1 failed, 2 wrong usage, 130 cancelled (Ctrl-C ends aft
 
 /** `node-diffusers sample`. */
 export function sampleCommand(): Command {
-  const option = <T>(flags: string, description: string, parse: (value: string) => T): Option =>
-    new Option(flags, description).argParser(parse);
-  return new Command('sample')
+  const command = new Command('sample')
     .description('Draws images from a model, into one grid or a folder.')
-    .helpOption('-h, --help', 'explain the command')
-    .option('-m, --model <model>', 'DIR, hub REPO or FILE (default: the embedded model)')
-    .option('--revision <name>', 'branch, tag or commit of a hub repository (default: main)')
-    .addOption(
-      option('--variant <name>', 'copy of the weights, as fp16 (default: the plain one)', wordOption('--variant')),
-    )
-    .addOption(
-      option('--scheduler <name>', 'ddim or ddpm', choiceOption('--scheduler', ['ddpm', 'ddim'])).default('ddim'),
-    )
-    .addOption(
-      option(
-        '--steps <n>',
-        'steps from noise to image (default: 50 for ddim, 1000 for ddpm)',
-        integerOption('--steps', 1, 1_000_000),
-      ),
-    )
+    .helpOption('-h, --help', 'explain the command');
+  return addSamplerOptions(addModelOptions(command))
     .addOption(
       option(
         '--timesteps <list>',
         'timesteps of your own, descending: 801,601,401,201,1',
         descendingOption('--timesteps'),
       ).conflicts(['steps', 'spacing']),
-    )
-    .addOption(
-      option(
-        '--spacing <name>',
-        `how timesteps lie: ${SPACINGS.join(', ')} (default: the model's)`,
-        choiceOption('--spacing', SPACINGS),
-      ),
-    )
-    .addOption(
-      option(
-        '--eta <e>',
-        'noise of a DDIM step: 0 is deterministic, 1 has the variance of DDPM',
-        numberOption('--eta', 0),
-      ).default(0),
     )
     .addOption(option('--seed <s>', 'seed of the first image', seedOption('--seed')).default(0n, '0'))
     .addOption(option('--count <n>', 'how many images', integerOption('--count', 1, 1_000_000)).default(16))
@@ -142,14 +104,6 @@ export function sampleCommand(): Command {
       ).default('png'),
     )
     .option('--overwrite', 'replace images that are in --out already')
-    .addOption(option('--device <name>', 'cpu, cuda or cuda:N', deviceOption('--device')).default('cpu'))
-    .addOption(
-      option(
-        '--dtype <name>',
-        `of the model: ${MODEL_DTYPES.join(', ')} (default: float32, a TorchScript file's own)`,
-        choiceOption('--dtype', MODEL_DTYPES),
-      ),
-    )
     .option('-q, --quiet', 'no progress, only the path')
     .addHelpText('after', HELP)
     .action(async (_: unknown, command: Command) => {
@@ -163,13 +117,8 @@ export function sampleCommand(): Command {
 /** What one option alone can't tell. */
 function checkedOptions(command: Command): SampleOptions {
   const options = command.opts<SampleOptions>();
-  const { scheduler, spacing, seed, count, grid } = options;
-  if (scheduler === 'ddpm' && isGiven(command, 'eta')) {
-    throw new UsageError('--eta goes with --scheduler ddim, got --scheduler ddpm');
-  }
-  if (scheduler === 'ddpm' && spacing === 'quadratic') {
-    throw new UsageError('--spacing quadratic goes with --scheduler ddim, got --scheduler ddpm');
-  }
+  const { seed, count, grid } = options;
+  checkSamplerOptions(command);
   if (options.guidanceScale !== undefined && options.class === undefined) {
     throw new UsageError('--guidance-scale goes with --class');
   }

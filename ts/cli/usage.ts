@@ -68,6 +68,14 @@ export function descendingOption(option: string): OptionParser<number[]> {
   };
 }
 
+/** A parser of one part of so many: `2/8`. */
+export function shardOption(option: string): OptionParser<{ index: number; count: number }> {
+  return (value) => {
+    const [, index = NaN, count = NaN] = (/^(\d{1,6})\/(\d{1,6})$/.exec(value) ?? []).map(Number);
+    return index >= 1 && index <= count ? { index, count } : refuse(option, 'i/n with 1 ≤ i ≤ n', value);
+  };
+}
+
 /** A parser of devices as torch names them. */
 export function deviceOption(option: string): OptionParser<string> {
   return (value) => (/^(?:cpu|cuda(?::\d{1,3})?)$/.test(value) ? value : refuse(option, 'cpu, cuda or cuda:N', value));

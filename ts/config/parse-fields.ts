@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { showValue } from '../arguments';
-import { ConfigError } from '../errors';
+import { ConfigError, type DiffusersError } from '../errors';
 import type { SpelledValue } from './keys';
 
 /** Zod schemas by key; each one's description is what it wants, in words. */
@@ -9,15 +9,19 @@ export type Fields = Readonly<Record<string, z.ZodType>>;
 /**
  * Reads every key of `fields` out of `entries`, with the field's default where the key is missing.
  *
- * @throws ConfigError naming the key as the caller spelled it, what it got and what it wants.
+ * @throws ConfigError (or another class) naming the key as the caller spelled it, what it got and what it wants.
  */
-export function parseFields(fields: Fields, entries: ReadonlyMap<string, SpelledValue>): Record<string, unknown> {
+export function parseFields(
+  fields: Fields,
+  entries: ReadonlyMap<string, SpelledValue>,
+  ErrorClass: new (message: string) => DiffusersError = ConfigError,
+): Record<string, unknown> {
   const parsed: Record<string, unknown> = {};
   for (const [name, field] of Object.entries(fields)) {
     const entry = entries.get(name);
     const result = field.safeParse(entry?.value);
     if (!result.success) {
-      throw new ConfigError(
+      throw new ErrorClass(
         `${entry?.key ?? name} must be ${field.description}, got ${showValue(entry?.value)}${where(result.error)}`,
       );
     }

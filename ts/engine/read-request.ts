@@ -20,9 +20,11 @@ const REQUEST_KEYS = [
 ] as const satisfies readonly (keyof SampleRequest)[]; // prettier-ignore
 
 const OUTPUT_TYPES: readonly EngineOutputType[] = ['image', 'tensor', 'uint8', 'latent'];
-const RANDOM_SOURCES = ['torch', 'philox'];
+export const RANDOM_SOURCES = ['torch', 'philox'] as const;
 /** diffusers' default of img2img. */
-const DEFAULT_STRENGTH = 0.8;
+export const DEFAULT_STRENGTH = 0.8;
+/** How many steps a request has that says nothing of it, as the pipelines. */
+export const DEFAULT_STEPS = { DDPMScheduler: 1000, DDIMScheduler: 50, DDIMInverseScheduler: 50 } as const;
 /** The latest deadline, as of Node's timers: 24 days. */
 const MAX_MILLISECONDS = 2 ** 31 - 1;
 
@@ -58,7 +60,7 @@ export function readRequest(request: SampleRequest, context: RequestContext): Re
     const shape = readShape(start, context);
     const plan = context.plans.get({
       source,
-      timesteps: readSteps(request, source.kind === 'DDPMScheduler' ? 1000 : 50),
+      timesteps: readSteps(request, DEFAULT_STEPS[source.kind]),
       eta: readEta(request.eta, source.kind),
       useClippedModelOutput: readBoolean(request.useClippedModelOutput, 'useClippedModelOutput', false),
       strength: readStrength(request.strength, start, inverse),

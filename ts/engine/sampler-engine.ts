@@ -22,7 +22,7 @@ export interface SamplerEngineOptions {
 }
 
 /** Bounds on what a typing error may allocate. */
-const MAX_BATCH_SIZE = 4096;
+export const MAX_BATCH_SIZE = 4096;
 const MAX_QUEUE = 10_000_000;
 
 interface PendingTrial {

@@ -19,6 +19,9 @@ export interface EncodeOptions {
 /** The longest side of an image that can be encoded: what all three formats' encoders take (WebP ends here). */
 export const MAX_SIDE = 16383;
 
+/** What a file of a format is called. */
+export const EXTENSION_OF_FORMAT: Readonly<Record<ImageFormat, string>> = { png: '.png', jpeg: '.jpg', webp: '.webp' };
+
 const FORMAT_OF_EXTENSION: Readonly<Record<string, ImageFormat>> = {
   '.png': 'png',
   '.jpg': 'jpeg',

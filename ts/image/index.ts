@@ -1,5 +1,6 @@
 export {
   DiffusionImage,
+  EXTENSION_OF_FORMAT,
   IMAGE_FORMATS,
   imageFormatOf,
   MAX_SIDE,

@@ -65,6 +65,10 @@ export class TorchScriptUNet implements UNetLike {
     return this.model.device;
   }
 
+  get file(): string {
+    return this.model.file;
+  }
+
   async forward(sample: Tensor, timestep: UNetTimestep, options: UNetForwardOptions = {}): Promise<{ sample: Tensor }> {
     checkOptions('forward', options, ['classLabels', 'signal']);
     const { classLabels, signal } = options;

@@ -25,6 +25,8 @@ export interface UNetLike {
   readonly dtype: DType;
   /** `'cpu'` or `'cuda:N'`. */
   readonly device: string;
+  /** The file that its weights were read from (of a sharded model the index); null or missing for a model made here. */
+  readonly file?: string | null;
   /**
    * One prediction for a batch of noisy samples.
    *

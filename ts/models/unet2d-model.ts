@@ -67,6 +67,8 @@ export class UNet2DModel implements UNetLike {
   private constructor(
     private readonly parsed: Parsed,
     private handle: UNetHandle,
+    /** The file that its weights were read from (of a sharded model the index); null for random ones. */
+    readonly file: string | null,
   ) {
     this.config = Object.freeze({ ...parsed.extra, ...parsed.config });
   }
@@ -106,7 +108,7 @@ export class UNet2DModel implements UNetLike {
   static async fromFile(file: string, options: UNet2DTarget): Promise<UNet2DModel> {
     const { dtype, device } = readTarget('loadUNet', options);
     const parsed = parseUNet2DConfig(await readJsonFile(join(dirname(file), CONFIG_FILE)));
-    return new UNet2DModel(parsed, await addon().loadUNet(toText(parsed), file, dtype, device));
+    return new UNet2DModel(parsed, await addon().loadUNet(toText(parsed), file, dtype, device), file);
   }
 
   /**
@@ -128,7 +130,7 @@ export class UNet2DModel implements UNetLike {
       throw new ArgumentError(`${name}: generator must be a Generator, got ${showValue(generator)}`);
     }
     const parsed = parseUNet2DConfig(config);
-    return new UNet2DModel(parsed, addon().createUNet(toText(parsed), generator?.[HANDLE], dtype, device));
+    return new UNet2DModel(parsed, addon().createUNet(toText(parsed), generator?.[HANDLE], dtype, device), null);
   }
 
   /**
@@ -149,7 +151,7 @@ export class UNet2DModel implements UNetLike {
       throw new ArgumentError(`${name}: file must be a path, got ${showValue(file)}`);
     const { dtype, device } = readTarget(name, options);
     const parsed = parseUNet2DConfig(options.config ?? (await configInArchive(file)));
-    return new UNet2DModel(parsed, await addon().loadUNet(toText(parsed), file, dtype, device));
+    return new UNet2DModel(parsed, await addon().loadUNet(toText(parsed), file, dtype, device), file);
   }
 
   /** What the engine runs. @internal */

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { showValue } from '../arguments';
-import { ArgumentError, NotFoundError } from '../errors';
+import { ArgumentError, CheckpointError, NotFoundError } from '../errors';
 
 /** Which of the copies of a model's weights is wanted. */
 export interface WeightsChoice {
@@ -47,6 +48,18 @@ function isShardOf(index: string, { variant }: WeightsChoice): (name: string) =>
     const match = /^diffusion_pytorch_model(?:\.([\w-]+?))?-\d{5}-of-\d{5}(?:\.([\w-]+))?\.(safetensors|bin)$/.exec(name);
     return match !== null && match[3] === kind && (match[1] ?? match[2]) === variant;
   };
+}
+
+/**
+ * The files that an index's `weight_map` names, in the order of their names; they lie beside it.
+ *
+ * @throws CheckpointError for a name that is none.
+ */
+export function shardsOf(index: string, weightMap: Readonly<Record<string, unknown>>): string[] {
+  return [...new Set(Object.values(weightMap))].sort().map((shard) => {
+    if (typeof shard === 'string' && basename(shard) === shard && !shard.startsWith('.')) return join(dirname(index), shard);
+    throw new CheckpointError(`${index}: weight_map must name files beside it, got ${showValue(shard)}`);
+  });
 }
 
 /**

@@ -1,9 +1,10 @@
 import { ArgumentError } from '../errors';
 import type { UNetLike } from '../models';
 import { DDIMScheduler, type DDPMScheduler } from '../schedulers';
+import { checkScheduler } from '../schedulers/check-scheduler';
 import { readBoolean, readEta } from '../schedulers/step-arguments';
 import { loadPipelineParts, type PipelineOptions } from './load';
-import { checkParts, checkScheduler, UNetPipeline, type StepOptions } from './pipeline';
+import { checkParts, UNetPipeline, type StepOptions } from './pipeline';
 import type { ImagesOf, OutputType, RunOptions } from './run-options';
 
 /** Options of {@link DDIMPipeline.run}. */

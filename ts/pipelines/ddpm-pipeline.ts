@@ -1,7 +1,8 @@
 import type { UNetLike } from '../models';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
+import { checkScheduler } from '../schedulers/check-scheduler';
 import { loadPipelineParts, type PipelineOptions } from './load';
-import { checkParts, checkScheduler, UNetPipeline } from './pipeline';
+import { checkParts, UNetPipeline } from './pipeline';
 import type { ImagesOf, OutputType, RunOptions } from './run-options';
 
 /** Options of {@link DDPMPipeline.run}. */

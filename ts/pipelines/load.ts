@@ -4,11 +4,13 @@ import { readJsonFile } from '../config/json-file';
 import { CheckpointError, NotFoundError } from '../errors';
 import { resolveModelFolder, type HubOptions } from '../hub';
 import { loadUNet, type UNetLike } from '../models';
+import { checkUNet } from '../models/check-unet';
 import { checkWeightsChoice, unetFilesOf, type WeightsChoice } from '../models/weight-files';
 import type { DType } from '../native/addon-types';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
+import { checkScheduler } from '../schedulers/check-scheduler';
 import { readSchedulerConfig } from '../schedulers/scheduler';
-import { checkScheduler, checkUNet, MODEL_INDEX_FILE, PIPELINE_CLASSES, type PipelineClass } from './pipeline';
+import { MODEL_INDEX_FILE, PIPELINE_CLASSES, type PipelineClass } from './pipeline';
 
 /** Options of a pipeline's `fromPretrained`. A part that is given is not read. */
 export interface PipelineOptions extends WeightsChoice, Omit<HubOptions, 'allowPatterns'> {

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
-import { checkFolder, checkOptions, showValue } from '../arguments';
+import { checkFolder, checkOptions } from '../arguments';
 import { writeJsonFile } from '../config/json-file';
 import { DIFFUSERS_VERSION } from '../config/scheduler-config';
-import { ArgumentError } from '../errors';
 import { writeError } from '../files/atomic-write';
 import type { UNetLike } from '../models';
+import { checkUNet } from '../models/check-unet';
 import type { DType } from '../native/addon-types';
-import { DDIMScheduler, DDPMScheduler } from '../schedulers';
+import { DDIMScheduler, type DDPMScheduler } from '../schedulers';
 import type { JumpOptions } from '../schedulers/scheduler';
 import { denoise } from './denoise';
 import { readGuidance } from './guidance';
@@ -28,19 +28,6 @@ export type StepOptions = Pick<JumpOptions, 'eta' | 'useClippedModelOutput'>;
 export function checkParts(className: string, parts: { unet: UNetLike; scheduler: unknown }): void {
   checkOptions(className, parts ?? null, ['unet', 'scheduler']);
   checkUNet(parts.unet);
-}
-
-/** @throws ArgumentError unless it has what a run needs of a model. */
-export function checkUNet(unet: unknown): void {
-  const given = (typeof unet === 'object' && unet !== null ? unet : {}) as Partial<UNetLike>;
-  if (typeof given.forward === 'function' && typeof given.config === 'object' && given.config !== null) return;
-  throw new ArgumentError(`unet must be a model with config and forward, got ${showValue(unet)}`);
-}
-
-/** @throws ArgumentError unless it is one that pipelines sample with. */
-export function checkScheduler(scheduler: DDPMScheduler | DDIMScheduler): DDPMScheduler | DDIMScheduler {
-  if (scheduler instanceof DDPMScheduler || scheduler instanceof DDIMScheduler) return scheduler;
-  throw new ArgumentError(`scheduler must be a DDPMScheduler or a DDIMScheduler, got ${showValue(scheduler)}`);
 }
 
 /** What DDPMPipeline and DDIMPipeline share: a UNet, a scheduler, and a run of one through the other. */

@@ -23,7 +23,7 @@ describe('cli/format', () => {
       [1, 2, 1000].map((n) => plural(n, 'image')),
       ['1 image', '2 images', '1,000 images'],
     );
-    assert.deepEqual([0.349, 9.996, 12.34, 125].map(formatSeconds), ['0.35 s', '10.00 s', '12.3 s', '2 min 5 s']);
+    assert.deepEqual([0.349, 9.996, 12.34, 125, 12_000].map(formatSeconds), ['0.35 s', '10.00 s', '12.3 s', '2 min 5 s', '3 h 20 min']);
     assert.deepEqual([0.01234, 4.678, 12.34, 1234.5].map(formatRate), ['0.0123', '4.68', '12.3', '1,235']);
   });
 

@@ -48,6 +48,16 @@ describe('cli/main', () => {
     ['sample --grid a.png --out b', "option '--grid <file>' cannot be used with option '--out <dir>'"],
     ['sample --overwrite', '--overwrite goes with --out'],
     ['sample extra', "too many arguments for 'sample'. Expected 0 arguments but got 1."],
+    ['batch --out a', "missing required argument 'jobs'"],
+    ['batch a.jsonl', "required option '--out <dir>' not specified"],
+    ['batch a.jsonl --out b --shard 3/2', '--shard must be i/n with 1 ≤ i ≤ n, got "3/2"'],
+    ['batch a.jsonl --out b --shard 0/2', '--shard must be i/n with 1 ≤ i ≤ n, got "0/2"'],
+    ['batch a.jsonl --out b --batch 0', '--batch must be an integer in 1 … 4096, got "0"'],
+    ['batch a.jsonl --out b --format gif', '--format must be one of png, jpeg, webp, got "gif"'],
+    ['batch a.jsonl --out b --scheduler ddpm --eta 1', '--eta goes with --scheduler ddim, got --scheduler ddpm'],
+    ['batch a.jsonl --out b --json --quiet', '--json goes without --quiet'],
+    ['batch a.jsonl --out b --sharrd 1/2', "unknown option '--sharrd' (did you mean --shard?)"],
+    ['batch a.jsonl b.jsonl --out b', "too many arguments for 'batch'. Expected 1 argument but got 2."],
     ['inspect a b', "too many arguments for 'inspect'. Expected 1 argument but got 2."],
   ];
   for (const [line, message] of wrong) {

@@ -34,6 +34,39 @@ describe('cli/progress', () => {
     assert.equal(text(), 'a line\n');
   });
 
+  it('tells the time that is left, of this work alone', () => {
+    const { now } = Date;
+    let time = 1_000_000;
+    Date.now = () => time;
+    try {
+      const { stream, text } = fakeStream(false);
+      const progress = openProgress(false, stream);
+      const at = (seconds: number, done: number, total: number | null) => {
+        time = 1_000_000 + 1000 * seconds;
+        progress.update(done, total, `${done}`);
+      };
+      at(0, 100, 400); // the first 100 were there before
+      at(6, 103, 400);
+      at(8, 150, 400); // too soon for a line
+      at(20, 200, 400);
+      progress.line('another work');
+      at(21, 0, null);
+      at(90, 5, null);
+      assert.equal(text(), '25% | 103 | 9 min 54 s left\n50% | 200 | 40 s left\nanother work\n5\n');
+    } finally {
+      Date.now = now;
+    }
+  });
+
+  it('draws a bar without an end where there is none', () => {
+    const { stream, text } = fakeStream(true);
+    const progress = openProgress(false, stream);
+    progress.update(1, null, 'going on');
+    progress.stop();
+    assert.match(text(), /going on/);
+    assert.doesNotMatch(text(), /░|%/);
+  });
+
   it('says nothing when quiet', () => {
     const { stream, text } = fakeStream(true);
     const progress = openProgress(true, stream);

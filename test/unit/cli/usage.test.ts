@@ -7,6 +7,7 @@ import {
   MAX_SEED,
   numberOption,
   seedOption,
+  shardOption,
   UsageError,
 } from '../../../ts/cli/usage';
 
@@ -62,6 +63,13 @@ describe('cli/usage', () => {
       ['1,2', '5,5', '', '5,', 'a', '5,-1', '5;4', '1.5'],
       'descending integers from 0 up with commas between',
     );
+  });
+
+  it('reads a part of so many', () => {
+    const parse = shardOption('--x');
+    assert.deepEqual(parse('1/1'), { index: 1, count: 1 });
+    assert.deepEqual(parse('12/100'), { index: 12, count: 100 });
+    refuses(parse, ['0/1', '2/1', '1', '1/', '/1', 'a/b', '1/2/3', '-1/2', '1.0/2', ''], 'i/n with 1 ≤ i ≤ n');
   });
 
   it('reads devices', () => {

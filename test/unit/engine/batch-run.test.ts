@@ -1,0 +1,345 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import sharp from 'sharp';
+import { DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, Generator, UNet2DModel, type BatchJob } from '../../../ts/index';
+import { DIFFUSERS_VERSION } from '../../../ts/config/scheduler-config';
+import { tinyUNet } from '../models/tiny-unet';
+import { batch, bytesOf, counts, GREY, greyUNet, imagesIn, inFolder, jobsOf, largestDifference, recordsOf, toJsonl } from './batch-helpers';
+
+const pixels = async (file: string): Promise<Uint8Array> => new Uint8Array(await sharp(file).toColourspace('b-w').raw().toBuffer());
+
+describe('engine/batch-run', () => {
+  it("draws what a pipeline draws with the line's seed, options and nothing else", () =>
+    inFolder(async (out) => {
+      const unet = greyUNet();
+      const jobs: BatchJob[] = [
+        { id: 'ddim', seed: 5, numInferenceSteps: 4 },
+        { id: 'noisy', seed: 5, numInferenceSteps: 4, eta: 0.7 },
+        { id: 'ddpm', seed: '18446744073709551615', numInferenceSteps: 3, scheduler: 'ddpm' },
+        { id: 'list', seed: 7, timesteps: [900, 400, 10] },
+      ];
+      assert.deepEqual(counts(await batch({ jobs, out, unet })), [4, 0, 0]);
+      const parts = { unet, scheduler: new DDIMScheduler() };
+      const seed = (value: number | bigint) => ({ generator: new Generator({ seed: value }) });
+      const wanted = {
+        ddim: await new DDIMPipeline(parts).run({ numInferenceSteps: 4, ...seed(5) }),
+        noisy: await new DDIMPipeline(parts).run({ numInferenceSteps: 4, eta: 0.7, ...seed(5) }),
+        ddpm: await new DDPMPipeline({ unet, scheduler: new DDPMScheduler() }).run({ numInferenceSteps: 3, ...seed(2n ** 64n - 1n) }),
+        list: await new DDIMPipeline(parts).run({ timesteps: [900, 400, 10], ...seed(7) }),
+      };
+      for (const [id, { images }] of Object.entries(wanted)) {
+        // Another batch may sum in another order: a float may round to the next byte.
+        assert.ok(largestDifference(await pixels(join(out, `${id}.png`)), images[0]!.data) <= 1, id);
+      }
+      unet.dispose();
+    }));
+
+  it('records every image, and what it was made with', () =>
+    inFolder(async (out) => {
+      const before = Date.now();
+      const { manifest } = await batch({ jobs: [{ id: 'b', seed: 3, eta: 0.5, numInferenceSteps: 2 }, { id: 'a', numInferenceSteps: 1 }], out });
+      assert.equal(manifest, join(out, 'manifest.jsonl'));
+      const { runs, images, failures } = await recordsOf(manifest);
+      assert.deepEqual([runs.length, failures.length], [1, 0]);
+      const { version } = require('../../../package.json') as { version: string };
+      const { time, versions, schedulers, ...rest } = runs[0]!;
+      assert.deepEqual(rest, { record: 'run', device: 'cpu', dtype: 'float32', weights: null, format: 'png', shard: null });
+      assert.ok(Date.parse(time) >= before - 1);
+      assert.match(versions.torch, /^2\.\d+\.\d+/);
+      assert.deepEqual({ ...versions, torch: '' }, { 'node-diffusers': version, node: process.versions.node, torch: '', diffusers: DIFFUSERS_VERSION });
+      assert.deepEqual([schedulers.ddim?.['_class_name'], schedulers.ddpm?.['beta_end']], ['DDIMScheduler', 0.02]);
+      const b = images.find(({ id }) => id === 'b')!;
+      const bytes = await readFile(join(out, 'b.png'));
+      assert.deepEqual(
+        { ...b, seconds: typeof b.seconds, time: Date.parse(b.time) >= before - 1 },
+        {
+          record: 'image',
+          id: 'b',
+          line: 1,
+          seed: 3,
+          options: { scheduler: 'ddim', numInferenceSteps: 2, eta: 0.5, rng: 'torch' },
+          file: 'b.png',
+          sha256: createHash('sha256').update(bytes).digest('hex'),
+          seconds: 'number',
+          time: true,
+        },
+      );
+      assert.deepEqual((await readdir(out)).sort(), ['a.png', 'b.png', 'manifest.jsonl']);
+    }));
+
+  it('goes on where it was stopped, wherever that was, and comes to the same', () =>
+    inFolder(async (folder) => {
+      const jobs = jobsOf(12);
+      const whole = join(folder, 'whole');
+      const out = join(folder, 'parts');
+      await batch({ jobs, out: whole });
+      for (const drawn of [1, 4, 9]) {
+        const controller = new AbortController();
+        const stopped = batch({ jobs, out, batchSize: 1, signal: controller.signal, onProgress: (at) => at.drawn + at.kept >= drawn && controller.abort() });
+        await assert.rejects(stopped, (error: Error & { code?: string }) => error.code === 'ERR_ABORTED' && error.cause === controller.signal.reason);
+        assert.deepEqual((await readdir(out)).filter((name) => name.startsWith('.') || name.endsWith('.lock')), []);
+      }
+      const before = await recordsOf(join(out, 'manifest.jsonl'));
+      const { drawn, kept, failed } = await batch({ jobs, out });
+      assert.deepEqual([drawn + kept, kept, failed], [12, before.images.length, 0]);
+      const after = await recordsOf(join(out, 'manifest.jsonl'));
+      assert.deepEqual(after.images.map(({ id }) => id).sort(), jobs.map(({ id }) => id).sort()); // each once
+      assert.deepEqual(await bytesOf(out), await bytesOf(whole));
+      const text = await readFile(join(out, 'manifest.jsonl'), 'utf8');
+      assert.deepEqual(counts(await batch({ jobs, out })), [0, 12, 0]);
+      assert.equal(await readFile(join(out, 'manifest.jsonl'), 'utf8'), text); // nothing done, nothing written
+    }));
+
+  it('drops a torn last line and draws its image again', () =>
+    inFolder(async (out) => {
+      const jobs = jobsOf(4);
+      const { manifest } = await batch({ jobs, out });
+      const text = await readFile(manifest, 'utf8');
+      const lines = text.split('\n').slice(0, -1);
+      for (const cut of [1, lines.at(-1)!.length, lines.at(-1)!.length + 1, 10 ** 6]) {
+        await writeFile(manifest, text.slice(0, Math.max(0, text.length - cut)));
+        const summary = await batch({ jobs, out });
+        assert.deepEqual(counts(summary), cut === 10 ** 6 ? [4, 0, 0] : [1, 3, 0], `${cut} bytes`);
+        const { images } = await recordsOf(manifest);
+        assert.deepEqual(images.map(({ id }) => id).sort(), ['r1', 'r2', 'r3', 'r4']);
+        await writeFile(manifest, text);
+      }
+    }));
+
+  it('draws again what was taken away, and clears up what a killed run left', () =>
+    inFolder(async (out) => {
+      const jobs = jobsOf(3);
+      await batch({ jobs, out });
+      await rm(join(out, 'r2.png'));
+      await mkdir(join(out, '.manifest.jsonl.tmp'));
+      await writeFile(join(out, '.manifest.jsonl.tmp/.r2.png.1-0a.tmp'), 'half');
+      await mkdir(join(out, '.manifest-1-of-2.jsonl.tmp')); // of another run, which may be alive
+      assert.deepEqual(counts(await batch({ jobs, out })), [1, 2, 0]);
+      assert.deepEqual((await readdir(out)).sort(), ['.manifest-1-of-2.jsonl.tmp', 'manifest.jsonl', 'r1.png', 'r2.png', 'r3.png']);
+    }));
+
+  it('reports bad lines with their numbers, and draws the rest', () =>
+    inFolder(async (folder) => {
+      const file = join(folder, 'jobs.jsonl');
+      const long = `{"id":"${'x'.repeat(1024 * 1024)}"}`;
+      const lines = ['{"id":"a","numInferenceSteps":1}', 'no json', '', '   \r', '{"id":"../../b"}', '{"id":"a"}', '[]', long, '{"id":"c","eta":"1"}', '\u{feff}{"id":"d","numInferenceSteps":1}\r', '{"id":"e","numInferenceSteps":1001}', '{"id":"f","classLabel":1}', '{"id":"g","numInferenceSteps":1}'];
+      await writeFile(file, Buffer.concat([Buffer.from(lines.join('\n')), Buffer.from('\n{"id":"\xff"}\n', 'latin1')]));
+      const told: string[] = [];
+      const summary = await batch({ jobs: file, out: join(folder, 'out'), onFailure: ({ error }) => void told.push(error.message) });
+      assert.deepEqual(counts(summary), [3, 0, 9]);
+      assert.deepEqual(await imagesIn(join(folder, 'out')), ['a.png', 'd.png', 'g.png']);
+      const { failures } = await recordsOf(summary.manifest);
+      const byLine = failures.sort((x, y) => x.line - y.line);
+      assert.deepEqual(
+        byLine.map(({ line, id, error: { code } }) => [line, id, code]),
+        [
+          [2, null, 'ERR_ARGUMENT'],
+          [5, null, 'ERR_ARGUMENT'],
+          [6, 'a', 'ERR_ARGUMENT'],
+          [7, null, 'ERR_ARGUMENT'],
+          [8, null, 'ERR_ARGUMENT'],
+          [9, 'c', 'ERR_ARGUMENT'],
+          [11, 'e', 'ERR_TIMESTEP'],
+          [12, 'f', 'ERR_ARGUMENT'],
+          [14, null, 'ERR_ARGUMENT'],
+        ],
+      );
+      const messages = byLine.map(({ error }) => error.message);
+      assert.deepEqual(messages.slice(0, 6), [
+        'line 2: it is not JSON, got "no json"',
+        'line 5: id must be 1 … 128 letters, digits, ., _ and -, the first no dot, got "../../b"',
+        'line 6: id must be of one line only, got "a", which line 1 has',
+        'line 7: a job must be an object, got []',
+        'line 8: a line must have at most 1048576 bytes',
+        'line 9: eta must be a number from 0 up, got "1"',
+      ]);
+      assert.match(messages[6]!, /^line 11: numInferenceSteps must be /);
+      assert.match(messages[7]!, /^line 12: classLabels? must not be given/);
+      assert.equal(messages[8], 'line 14: it is not UTF-8');
+      assert.deepEqual(told.sort(), messages.sort());
+    }));
+
+  it('tries failures again, and keeps what is done', () =>
+    inFolder(async (out) => {
+      const jobs = jobsOf(3);
+      await mkdir(join(out, 'r2.png/x'), { recursive: true }); // in the way
+      const summary = await batch({ jobs, out });
+      assert.deepEqual(counts(summary), [2, 0, 1]);
+      const { failures } = await recordsOf(summary.manifest);
+      assert.match(failures[0]!.error.message, /^line 2: can't write .*r2\.png: it is a folder$/);
+      await rm(join(out, 'r2.png'), { recursive: true });
+      assert.deepEqual(counts(await batch({ jobs, out })), [1, 2, 0]);
+      assert.deepEqual(counts(await batch({ jobs, out })), [0, 3, 0]);
+    }));
+
+  it('fails a line that was changed after its image was drawn, and leaves the image', () =>
+    inFolder(async (out) => {
+      const job: BatchJob = { id: 'a', seed: 1, numInferenceSteps: 2 };
+      await batch({ jobs: [job], out });
+      const before = await stat(join(out, 'a.png'));
+      const changes: BatchJob[] = [{ ...job, seed: 2 }, { ...job, numInferenceSteps: 3 }, { ...job, eta: 0.5 }, { ...job, scheduler: 'ddpm' }];
+      for (const changed of changes) {
+        const summary = await batch({ jobs: [{ ...changed }, { id: 'b', numInferenceSteps: 1 }], out });
+        assert.equal(summary.failed, 1);
+        const { failures } = await recordsOf(summary.manifest);
+        assert.equal(failures.at(-1)!.error.message, 'line 1: "a" is there already, drawn with other options (the manifest has them); take another id, or take its image away');
+      }
+      assert.equal((await stat(join(out, 'a.png'))).mtimeMs, before.mtimeMs);
+      // The same said otherwise: a default that is written out, a priority, another place in the file.
+      assert.deepEqual(counts(await batch({ jobs: [{ id: 'b', numInferenceSteps: 1 }, { ...job, eta: 0, rng: 'torch', priority: 5 }], out })), [0, 2, 0]);
+      // A default is an option of the lines that leave it out.
+      assert.deepEqual(counts(await batch({ jobs: [job], out, defaults: { eta: 1 } })), [0, 0, 1]);
+    }));
+
+  it('refuses to go on with other weights, dtype, format or scheduler config', () =>
+    inFolder(async (folder) => {
+      const [out, jobs] = [join(folder, 'out'), jobsOf(2)];
+      for (const seed of [0, 1]) await greyUNet(seed).savePretrained(join(folder, `${seed}`));
+      const [unet, other, half] = [
+        await UNet2DModel.fromPretrained(join(folder, '0')),
+        await UNet2DModel.fromPretrained(join(folder, '1')),
+        await UNet2DModel.fromPretrained(join(folder, '0'), { dtype: 'float64' }),
+      ];
+      const { manifest } = await batch({ jobs, out, unet });
+      const file = 'diffusion_pytorch_model.safetensors';
+      const sha256 = createHash('sha256').update(await readFile(join(folder, '0', file))).digest('hex');
+      assert.deepEqual((await recordsOf(manifest)).runs[0]!.weights, { file, sha256 });
+      const refuses = async (options: Partial<Parameters<typeof batch>[0]>, message: RegExp) => {
+        await assert.rejects(batch({ jobs, out, unet, ...options }), (error: Error & { code?: string }) => {
+          assert.equal(error.code, 'ERR_ARGUMENT');
+          assert.match(error.message, message);
+          return true;
+        });
+      };
+      await refuses({ unet: other }, /manifest\.jsonl was made with another SHA-256 of the weights \("[0-9a-f]+…, now "[0-9a-f]+…\); /);
+      await refuses({ unet: half }, /was made with another dtype \("float32", now "float64"\)/);
+      await refuses({ format: 'webp' }, /was made with another image format \("png", now "webp"\)/);
+      await refuses({ scheduler: new DDIMScheduler({ betaEnd: 0.01 }) }, /another scheduler config: beta_end of ddim \(0\.02, now 0\.01\)/);
+      await refuses({ unet: other, shard: { index: 1, count: 2 } }, /another SHA-256 of the weights/);
+      // The class is only what lines have that name none.
+      const named = jobs.map((job) => ({ ...job, scheduler: job.scheduler ?? ('ddim' as const) }));
+      assert.deepEqual(counts(await batch({ jobs: named, out, unet, scheduler: new DDPMScheduler() })), [0, 2, 0]);
+      for (const model of [unet, other, half]) model.dispose();
+    }));
+
+  it('refuses a manifest that is damaged, naming the line', () =>
+    inFolder(async (out) => {
+      const { manifest } = await batch({ jobs: jobsOf(2), out });
+      const text = await readFile(manifest, 'utf8');
+      for (const damage of ['no json\n', '[]\n', '{"record":"image","id":"../x","seed":1,"options":{}}\n', '{"record":"image","id":"x","seed":"y","options":{}}\n', '{"record":"image","id":"x","seed":1}\n']) {
+        await writeFile(manifest, damage + text);
+        await assert.rejects(batch({ jobs: jobsOf(2), out }), /^ArgumentError: line 1 of .*manifest\.jsonl is damaged; /);
+      }
+    }));
+
+  it('deals lines by their numbers: all shards draw every line once, and agree on duplicates', () =>
+    inFolder(async (folder) => {
+      const jobs = [...jobsOf(11), { id: 'r4', numInferenceSteps: 1 }, { id: 'r1', numInferenceSteps: 1 }, { id: 'r12', numInferenceSteps: 1 }];
+      const file = join(folder, 'jobs.jsonl');
+      await writeFile(file, toJsonl(jobs));
+      const out = join(folder, 'out');
+      const shards = [1, 2, 3].map((index) => ({ index, count: 3 }));
+      const summaries = await Promise.all(shards.map((shard) => batch({ jobs: file, out, shard })));
+      const lines: number[] = [];
+      const failed: number[] = [];
+      for (const [i, { manifest }] of summaries.entries()) {
+        assert.equal(manifest, join(out, `manifest-${i + 1}-of-3.jsonl`));
+        const { runs, images, failures } = await recordsOf(manifest);
+        assert.deepEqual(runs.map(({ shard }) => shard), [`${i + 1}/3`]);
+        for (const { line } of [...images, ...failures]) assert.equal((line - 1) % 3, i);
+        lines.push(...images.map(({ line }) => line));
+        failed.push(...failures.map(({ line }) => line));
+      }
+      assert.deepEqual(lines.sort((a, b) => a - b), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14]);
+      assert.deepEqual(failed.sort((a, b) => a - b), [12, 13]);
+      // Another number of shards, or none, goes on from what these have.
+      assert.deepEqual(counts(await batch({ jobs: file, out })), [0, 12, 2]);
+      assert.deepEqual(counts(await batch({ jobs: file, out, shard: { index: 2, count: 2 } })), [0, 6, 1]);
+    }));
+
+  it('starts from an image', () =>
+    inFolder(async (folder) => {
+      const file = join(folder, 'starts/grey.png');
+      await mkdir(join(folder, 'starts'));
+      await sharp(Buffer.alloc(8 * 8 * 3, 200), { raw: { width: 8, height: 8, channels: 3 } }).png().toFile(file);
+      await sharp(Buffer.alloc(4 * 4, 200), { raw: { width: 4, height: 4, channels: 1 } }).png().toFile(join(folder, 'starts/small.png'));
+      await writeFile(join(folder, 'starts/text.png'), 'text');
+      const base = { seed: 1, numInferenceSteps: 10 };
+      const jobs: BatchJob[] = [
+        { id: 'near', ...base, image: 'grey.png', strength: 0.1 },
+        { id: 'far', ...base, image: 'grey.png', strength: 0.9 },
+        { id: 'none', ...base },
+        { id: 'missing', ...base, image: 'other.png' },
+        { id: 'small', ...base, image: 'small.png' },
+        { id: 'text', ...base, image: 'text.png' },
+      ];
+      const out = join(folder, 'out');
+      const summary = await batch({ jobs, out, images: join(folder, 'starts') });
+      assert.deepEqual(counts(summary), [4, 0, 2]);
+      assert.equal((await sharp(join(out, 'small.png')).metadata()).width, 4);
+      const mean = async (id: string) => (await pixels(join(out, `${id}.png`))).reduce((sum, value) => sum + Math.abs(value - 200), 0) / 64;
+      assert.ok((await mean('near')) < (await mean('far')));
+      const { failures } = await recordsOf(summary.manifest);
+      assert.deepEqual(failures.map(({ id, error }) => [id, error.code]).sort(), [['missing', 'ERR_NOT_FOUND'], ['text', 'ERR_ARGUMENT']]);
+    }));
+
+  it('takes a stream, a generator, a list; an empty one writes nothing', () =>
+    inFolder(async (folder) => {
+      const jobs = jobsOf(3);
+      async function* slowly(): AsyncGenerator<BatchJob> {
+        for (const job of jobs) yield await new Promise<BatchJob>((resolve) => setImmediate(resolve, job));
+      }
+      const totals: (number | null)[] = [];
+      for (const [i, source] of [Readable.from([Buffer.from(toJsonl(jobs))]), slowly(), jobs, new Set(jobs)].entries()) {
+        const out = join(folder, `${i}`);
+        assert.deepEqual(counts(await batch({ jobs: source, out, onProgress: ({ total, drawn }) => void (drawn === 3 && totals.push(total)) })), [3, 0, 0]);
+        assert.deepEqual(await bytesOf(out), await bytesOf(join(folder, '0')));
+      }
+      assert.deepEqual(totals, [null, null, 3, null]);
+      const empty = await batch({ jobs: [], out: join(folder, 'empty') });
+      assert.deepEqual(counts(empty), [0, 0, 0]);
+      assert.equal(await readFile(empty.manifest, 'utf8'), '');
+    }));
+
+  it('says before any work what it can not do', () =>
+    inFolder(async (folder) => {
+      const out = join(folder, 'out');
+      const twoChannels = tinyUNet({ ...GREY, inChannels: 2, outChannels: 2 });
+      const wrong: [object, string, RegExp][] = [
+        [{ outt: 1 }, 'ERR_ARGUMENT', /^runBatch: unknown option "outt"; did you mean out\?$/],
+        [{ jobs: 5 }, 'ERR_ARGUMENT', /^jobs must be a file's path, a stream, a list or a generator, got 5$/],
+        [{ jobs: join(folder, 'none') }, 'ERR_NOT_FOUND', /none does not exist$/],
+        [{ jobs: folder }, 'ERR_ARGUMENT', /^can't read .*: it is a folder$/],
+        [{ jobs: join(out, '../out/manifest.jsonl') }, 'ERR_ARGUMENT', /^jobs must be another file than the run's manifest, got /],
+        [{ out: '' }, 'ERR_ARGUMENT', /^out must be a path, got ""$/],
+        [{ out: __filename }, 'ERR_ARGUMENT', /^can't write .*batch-run\.test\.ts: a part of its path is a file$/],
+        [{ unet: {} }, 'ERR_ARGUMENT', /^unet must be a model with config and forward, got an object$/],
+        [{ unet: twoChannels }, 'ERR_SHAPE', /^an image to encode must have 1, 3 or 4 channels, got 2/],
+        [{ scheduler: 'ddim' }, 'ERR_ARGUMENT', /^scheduler must be a DDPMScheduler or a DDIMScheduler, got "ddim"$/],
+        [{ batchSize: 0 }, 'ERR_ARGUMENT', /^batchSize must be an integer in 1 … 4096, got 0$/],
+        [{ shard: { index: 0, count: 2 } }, 'ERR_ARGUMENT', /^shard must have a count in 1 … 100000 and an index in 1 … count, got 0 of 2$/],
+        [{ shard: { index: 3, count: 2 } }, 'ERR_ARGUMENT', /got 3 of 2$/],
+        [{ shard: '1/2' }, 'ERR_ARGUMENT', /^shard: options must be an object, got "1\/2"$/],
+        [{ format: 'gif' }, 'ERR_ARGUMENT', /^format must be one of png, jpeg, webp, got "gif"$/],
+        [{ engine: {} }, 'ERR_ARGUMENT', /^engine must be a SamplerEngine, got an object$/],
+        [{ signal: {} }, 'ERR_ARGUMENT', /^signal must be an AbortSignal, got an object$/],
+        [{ onProgress: 1 }, 'ERR_ARGUMENT', /^onProgress must be a function, got 1$/],
+        [{ defaults: { steps: 1 } }, 'ERR_ARGUMENT', /^defaults: unknown option "steps"; it wants numInferenceSteps, eta$/],
+        [{ defaults: { eta: -1 } }, 'ERR_ARGUMENT', /^eta of defaults must be a number from 0 up, got -1$/],
+      ];
+      for (const [options, code, message] of wrong) {
+        await assert.rejects(batch({ jobs: jobsOf(1), out, ...options }), (error: Error & { code?: string }) => {
+          assert.equal(error.code, code, error.stack);
+          assert.match(error.message, message);
+          return true;
+        });
+      }
+      const aborted = AbortSignal.abort();
+      await assert.rejects(batch({ jobs: jobsOf(1), out, signal: aborted }), { code: 'ERR_ABORTED' });
+      assert.deepEqual(await readdir(out).catch(() => []), []);
+      twoChannels.dispose();
+    }));
+});
