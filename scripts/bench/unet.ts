@@ -1,6 +1,5 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { join } from 'node:path';
+import { Command } from 'commander';
 import { getNumThreads, setNumThreads } from '../../ts/index';
 import { LeftOut, type ArmPlan } from './arms';
 import { barChart } from './bar-chart';
@@ -9,11 +8,11 @@ import { describeLoading, measureLoading } from './loading';
 import { describeMachine, machineLine } from './machine';
 import { measureCase, measureConcurrency } from './measure';
 import { nativeArm, onnxArm, torchScriptArm } from './node-arms';
+import { count, list, positive } from './options';
+import { print, say, versionsLine, versionsOf, write } from './output';
 import { measurePipelines } from './pipelines';
 import { pythonArm, PythonPeers } from './python-peers';
 import { describeCase, describeConcurrency, panelOf, type CaseResult } from './report';
-
-const ROOT = join(__dirname, '../..');
 
 interface UNetBenchOptions {
   model: string[];
@@ -43,20 +42,6 @@ Examples:
   $ npm run bench -- unet --model cifar10 --batch 8 --arms node,onnx --rounds 15 --no-svg
   $ npm run bench -- unet --pipeline --load --concurrent   everything docs/BENCHMARKS.md shows
   $ npm run bench -- unet --python .venv/bin/python --compile max-autotune`;
-
-const list = (text: string): string[] => text.split(',').map((one) => one.trim());
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value > 0) return value;
-  throw new InvalidArgumentError(`must be a number above 0, got '${text}'`);
-}
-
-function count(text: string): number {
-  const value = positive(text);
-  if (Number.isInteger(value)) return value;
-  throw new InvalidArgumentError(`must be a whole number, got '${text}'`);
-}
 
 /** `bench unet`. */
 export function unetCommand(): Command {
@@ -105,8 +90,6 @@ function plansOf({ compile, onnx, arms }: UNetBenchOptions, peers: PythonPeers):
 }
 
 async function run(options: UNetBenchOptions): Promise<void> {
-  const print = (text: string): void => void process.stdout.write(`${text}\n\n`);
-  const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const { threads = getNumThreads(), rounds } = options;
   setNumThreads(threads);
   const turns = {
@@ -120,7 +103,7 @@ async function run(options: UNetBenchOptions): Promise<void> {
   try {
     const plans = plansOf(options, peers);
     const versions = await versionsOf(peers);
-    print(`${machineLine(machine)}, ${threads} threads\n${Object.entries(versions).map((pair) => pair.join(' ')).join(', ')}`);
+    print(`${machineLine(machine)}, ${threads} threads\n${versionsLine(versions)}`);
     const cases: CaseResult[] = [];
     const concurrency = [];
     const loading = [];
@@ -163,25 +146,3 @@ const chartOf = (cases: readonly CaseResult[], subtitle: string): string =>
     subtitle,
     panels: cases.filter(({ arms }) => arms.length > 0).map(panelOf),
   });
-
-async function write(file: string, text: string): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
-  await writeFile(file, text);
-  process.stderr.write(`wrote ${file}\n`);
-}
-
-async function versionsOf(peers: PythonPeers): Promise<Record<string, string>> {
-  const versionIn = async (file: string): Promise<string | undefined> =>
-    readFile(file, 'utf8').then(
-      (text) => (JSON.parse(text) as { version: string }).version,
-      () => undefined,
-    );
-  const versions: Record<string, string | null | undefined> = {
-    node: process.versions.node,
-    'node-diffusers': await versionIn(join(ROOT, 'package.json')),
-    'onnxruntime-node': await versionIn(join(ROOT, 'node_modules', 'onnxruntime-node', 'package.json')),
-    ...peers.versions,
-  };
-  const known = Object.entries(versions).filter((pair): pair is [string, string] => typeof pair[1] === 'string');
-  return Object.fromEntries(known);
-}
