@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CACHE } from './bench-model';
 import { PYTHON_BATCHES } from './engine-results';
@@ -23,6 +24,7 @@ export async function loadPythonServers(
       own: false,
       play: async (trace) => (await serve(trace)) as unknown as Played,
       images: async (trace) => {
+        await mkdir(CACHE, { recursive: true });
         const file = join(CACHE, 'images.f32');
         await serve(trace, file);
         const all = await readFloats(file);
