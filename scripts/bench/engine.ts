@@ -65,8 +65,16 @@ export function engineCommand(): Command {
     .description('SamplerEngine under load: against one request at a time, batches of whole requests, and diffusers.')
     .option('--model <name>', "cifar10, embedded or a folder in diffusers' format", 'embedded')
     .option('--max-batch <n>', 'the largest batch of every server; those of whole requests take what suits them best', count, 64)
-    .option('--steps <lists>', 'step counts of the requests, a list for each table', stepLists, [[20], [10, 20, 50]])
-    .option('--loads <list>', 'offered loads', (text: string) => list(text).map(positive), [0.3, 0.5, 0.7, 0.9])
+    .addOption(
+      new Option('--steps <lists>', 'step counts of the requests, a list for each table')
+        .argParser(stepLists)
+        .default([[20], [10, 20, 50]], '20,10/20/50'),
+    )
+    .addOption(
+      new Option('--loads <list>', 'offered loads')
+        .argParser((text) => list(text).map(positive))
+        .default([0.3, 0.5, 0.7, 0.9], '0.3,0.5,0.7,0.9'),
+    )
     .option('--requests <n>', 'in each trace', count, 80)
     .option('--rounds <n>', 'traces of each load', count, 2)
     .option('--seed <n>', 'of the first trace', seedOf, 0)
