@@ -43,7 +43,10 @@ export function describePoint(point: PointResult): string {
   const note =
     loop === null
       ? []
-      : [`engine: ${threeDigits(loop.samples / loop.steps)} samples a step, ${(100 * overheadOf(loop)).toFixed(2)} % of its time outside the UNet`];
+      : [
+          `engine: ${threeDigits(loop.samples / loop.steps)} samples a step, at most ${loop.limit} at the end; ` +
+            `${(100 * overheadOf(loop)).toFixed(2)} % of its time outside the UNet`,
+        ];
   const title = `${titleOf(point)}: ${point.requests} requests × ${own?.rounds.length ?? 1}`;
   return [title, '', formatTable(['', 'p50', 'p95', 'p99', 'to ours', 'images/s', 'to ours'], rows), ...note].join('\n');
 }

@@ -53,7 +53,10 @@ export function summarizeServer({ name, own }: { name: string; own: boolean }, r
     latency: latencyOf(all),
     imagesPerSecond: summarize(each.map((one) => one.imagesPerSecond)).median,
     rounds: each,
-    loop: loops.length === 0 ? null : { busy: sum('busy'), unet: sum('unet'), steps: sum('steps'), samples: sum('samples') },
+    loop:
+      loops.length === 0
+        ? null
+        : { busy: sum('busy'), unet: sum('unet'), steps: sum('steps'), samples: sum('samples'), limit: loops.at(-1)!.limit },
   };
 }
 

@@ -4,8 +4,6 @@ import { nodeServer, type Played, type Server } from './server';
 
 /** The engine behind a server. */
 export interface EngineServer extends Server {
-  /** How many samples it lets into a batch now. */
-  readonly batchLimit: number;
   close(): Promise<void>;
 }
 
@@ -31,11 +29,9 @@ export async function engineServer(
         unet: after.unetSeconds - before.unetSeconds,
         steps: after.steps - before.steps,
         samples: after.sampleSteps - before.sampleSteps,
+        limit: after.batchLimit,
       };
       return { ...played, loop };
-    },
-    get batchLimit() {
-      return engine.stats().batchLimit;
     },
     close: () => engine.close(),
   };

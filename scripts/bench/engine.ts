@@ -68,14 +68,14 @@ export function engineCommand(): Command {
     .addOption(
       new Option('--steps <lists>', 'step counts of the requests, a list for each table')
         .argParser(stepLists)
-        .default([[20], [10, 20, 50]], '20,10/20/50'),
+        .default([[10], [5, 10, 25]], '10,5/10/25'),
     )
     .addOption(
       new Option('--loads <list>', 'offered loads')
         .argParser((text) => list(text).map(positive))
         .default([0.3, 0.5, 0.7, 0.9], '0.3,0.5,0.7,0.9'),
     )
-    .option('--requests <n>', 'in each trace', count, 80)
+    .option('--requests <n>', 'in each trace', count, 160)
     .option('--rounds <n>', 'traces of each load', count, 2)
     .option('--seed <n>', 'of the first trace', seedOf, 0)
     .option('--pause <ms>', 'between turns', positive, 150)
@@ -132,7 +132,7 @@ async function run(options: EngineBenchOptions): Promise<void> {
     const late: number[] = [];
     for (const load of [null, ...loads]) {
       for (const list of steps) {
-        const asked = { steps: list, load, requests: load === null ? maxBatch : requests };
+        const asked = { steps: list, load, requests: load === null ? Math.max(requests, maxBatch) : requests };
         say(titleOf(asked));
         const traceOf = (trace: TraceOptions): Trace =>
           load === null ? burstOf(trace) : poissonTrace({ ...trace, stepsPerSecond: load * capacity });
@@ -149,10 +149,9 @@ async function run(options: EngineBenchOptions): Promise<void> {
     print(describeAims(aims));
     const lateness = summarize(late);
     print(`Latencies count from the traces' times; requests were handed over ${threeDigits(1000 * lateness.median)} ms after them (median).`);
-    const { batchLimit } = contenders.engine;
     const figures = {
-      date: new Date().toISOString(), machine, threads, versions, model, options, sizes, curves, batchLimit, checked, capacity,
-      lateness, points, aims,
+      date: new Date().toISOString(), machine, threads, versions, model, options, sizes, curves, checked, capacity, lateness,
+      points, aims,
     }; // prettier-ignore
     await write(options.json, `${JSON.stringify(figures, null, 2)}\n`);
     if (options.svg !== false) {

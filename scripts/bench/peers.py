@@ -173,7 +173,8 @@ def output_pipeline(id: str, seed: int, file: str) -> dict:
 def load_server(id: str, folder: str, scheduler: dict, limit: int) -> dict:
     from diffusers import DDIMPipeline, DDIMScheduler
 
-    pipeline = DDIMPipeline(unet_of(folder), DDIMScheduler.from_config(scheduler))
+    unet = unet_of(folder).to(memory_format=torch.channels_last)
+    pipeline = DDIMPipeline(unet, DDIMScheduler.from_config(scheduler))
     pipeline.set_progress_bar_config(disable=True)
 
     def draw(seeds: list[int], steps: int):

@@ -23,6 +23,8 @@ export interface LoopTime {
   /** Runs of the UNet, and the samples in them. */
   readonly steps: number;
   readonly samples: number;
+  /** How many samples it let into a batch at the end. */
+  readonly limit: number;
 }
 
 /** Something that draws images for requests as they come. */

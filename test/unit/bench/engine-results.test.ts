@@ -9,7 +9,7 @@ const server = (name: string, ...rounds: [p95: number, rate: number][]): ServerR
   latency: { p50: 0.1, p95: rounds[0]![0], p99: 9 },
   imagesPerSecond: rounds[0]![1],
   rounds: rounds.map(([p95, imagesPerSecond]) => ({ p95, imagesPerSecond })),
-  loop: name === ENGINE ? { busy: 10, unet: 9.95, steps: 20, samples: 90 } : null,
+  loop: name === ENGINE ? { busy: 10, unet: 9.95, steps: 20, samples: 90, limit: 7 } : null,
 });
 
 const point = (steps: number[], load: number | null, ...servers: ServerResult[]): PointResult => ({
@@ -18,7 +18,7 @@ const point = (steps: number[], load: number | null, ...servers: ServerResult[])
 
 describe('bench: engine results', () => {
   it('puts the rounds of a server together', () => {
-    const loop = { busy: 2, unet: 1, steps: 3, samples: 5 };
+    const loop = { busy: 2, unet: 1, steps: 3, samples: 5, limit: 6 };
     const result = summarizeServer({ name: 'x', own: true }, [
       { latencies: [1, 2, 3], seconds: 6, loop },
       { latencies: [4, 5], seconds: 1, loop },
@@ -29,7 +29,7 @@ describe('bench: engine results', () => {
     assert.equal(result.imagesPerSecond, 1);
     assert.deepEqual(result.rounds.map(({ imagesPerSecond }) => imagesPerSecond), [0.5, 2, 1]);
     assert.equal(result.rounds[2]!.p95, 6);
-    assert.deepEqual(result.loop, { busy: 4, unet: 2, steps: 6, samples: 10 });
+    assert.deepEqual(result.loop, { busy: 4, unet: 2, steps: 6, samples: 10, limit: 6 });
   });
 
   it('holds throughput against full batches round by round, and only where they stay full', () => {
@@ -55,7 +55,7 @@ describe('bench: engine results', () => {
     const text = describePoint(point([10, 50], 0.7, server(BATCHES, [0.6, 5]), server(ENGINE, [0.3, 10])));
     assert.match(text, /^10\/50 steps, load 0\.7: 8 requests × 1\n/);
     assert.match(text, /request batches +100 ms +600 ms +9\.00 s +2\.00× +5\.00 +0\.50×/);
-    assert.match(text, /engine: 4\.50 samples a step, 0\.50 % of its time outside the UNet/);
+    assert.match(text, /engine: 4\.50 samples a step, at most 7 at the end; 0\.50 % of its time outside the UNet/);
   });
 
   it('takes the smallest batch that is nearly as fast as the fastest', () => {
