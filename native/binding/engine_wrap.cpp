@@ -244,6 +244,7 @@ Napi::Value EngineHandle::stats(const Napi::CallbackInfo& info) {
   set(object, "running", stats.running);
   set(object, "maxBatchSize", stats.max_batch);
   set(object, "batchLimit", stats.batch_limit);
+  set(object, "batchOccupancy", stats.max_batch == 0 ? 0 : stats.samples_per_step / static_cast<double>(stats.max_batch));
   set(object, "steps", stats.steps);
   set(object, "sampleSteps", stats.sample_steps);
   set(object, "images", stats.images);

@@ -2,27 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+
+#include "kernels/scratch.h"
 
 namespace nd::kernels {
 
 // T is float, or uint16_t for bfloat16 as its bits. Sums are in float either way.
-
-/// Memory on cache line boundaries.
-class AlignedMemory {
- public:
-  AlignedMemory() = default;
-  explicit AlignedMemory(size_t bytes);
-  void* data() const { return data_.get(); }
-  size_t bytes() const { return bytes_; }
-
- private:
-  struct Free {
-    void operator()(void* data) const;
-  };
-  std::unique_ptr<void, Free> data_;
-  size_t bytes_ = 0;
-};
 
 /// The weights of a 3×3 convolution, [out_channels, in_channels, 3, 3], reordered for conv3x3_nhwc. They take no more
 /// memory than the original but for out_channels rounded up to 16, and come back bit by bit.
@@ -50,15 +35,6 @@ class Conv3x3Weights {
   AlignedMemory packed_;
 };
 
-/// Memory that calls use while they run and that the next one may use again; one call at a time.
-class Conv3x3Scratch {
- public:
-  float* at_least(size_t floats);
-
- private:
-  AlignedMemory memory_;
-};
-
 struct Conv3x3Shape {
   int64_t batch, height, width;
 };
@@ -79,7 +55,7 @@ struct Conv3x3Epilogue {
 /// nor the number of threads. An infinity or NaN reaches outputs up to 4 pixels away, not 1: all of its tiles'.
 template <typename T>
 void conv3x3_nhwc(const T* x, T* y, Conv3x3Shape shape, const Conv3x3Weights<T>& weights,
-                  const Conv3x3Epilogue<T>& epilogue, Conv3x3Scratch& scratch);
+                  const Conv3x3Epilogue<T>& epilogue, Scratch& scratch);
 
 /// Whether conv3x3_nhwc<T> is faster here than oneDNN's direct convolution: wherever there are vector kernels, but for
 /// bfloat16 with a matrix unit.

@@ -28,7 +28,7 @@ struct SampleStep {
 
 /// One pass over memory: a row and a source of noise per sample, SIMD, all cores. The bits are the reference's, without
 /// fused multiply-add, so a sample's result depends neither on its slot nor on its neighbours. With a learned variance
-/// they are the same on every instruction set and within 1e-6 of the reference's, whose exp and √ are MKL's.
+/// they are the same on every instruction set and within 1e-6 of the reference's, whose exp and √ are libtorch's.
 void fused_step(const SampleStep* samples, int64_t count, int64_t numel);
 
 /// The same numbers as fused_step makes in registers: element e of the draw is element e of `to`.

@@ -29,10 +29,13 @@ export interface Arm extends Runner {
 }
 
 /** An arm before it is loaded; `open` throws {@link LeftOut} where it can't run here. */
-export interface ArmPlan {
+export interface Plan<Case, A> {
   readonly name: string;
-  open(unetCase: UNetCase): Promise<Arm>;
+  open(of: Case): Promise<A>;
 }
+
+/** A plan of a forward's arm. */
+export type ArmPlan = Plan<UNetCase, Arm>;
 
 /** Why an arm is not in the table. */
 export class LeftOut extends Error {}

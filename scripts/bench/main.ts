@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { LeftOut } from './arms';
 import { engineCommand } from './engine';
+import { stepCommand } from './step';
 import { unetCommand } from './unet';
 
 async function main(): Promise<void> {
@@ -9,6 +10,7 @@ async function main(): Promise<void> {
     .description('Measures this project against what else a user could run, all in one run, arms in turn.')
     .addHelpText('after', '\nEach bench explains itself: npm run bench -- unet --help')
     .addCommand(unetCommand())
+    .addCommand(stepCommand())
     .addCommand(engineCommand());
   try {
     await program.parseAsync();

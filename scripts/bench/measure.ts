@@ -1,11 +1,11 @@
-import { CHECKED_TIMESTEP, LeftOut, TOLERANCE, type Arm, type ArmPlan, type UNetCase } from './arms';
+import { CHECKED_TIMESTEP, LeftOut, TOLERANCE, type Arm, type ArmPlan, type Plan, type UNetCase } from './arms';
 import type { ArmResult, CaseResult } from './report';
 import { relativeError, summarize } from './statistics';
 import { takeTurns, type Runner, type TurnOptions } from './turns';
 
 /** Arms that could be opened, and why the others could not. */
-export interface Opened {
-  readonly arms: Arm[];
+export interface Opened<A> {
+  readonly arms: A[];
   readonly leftOut: { name: string; reason: string }[];
 }
 
@@ -17,16 +17,16 @@ function reasonOf(error: unknown): string {
 }
 
 /** Loads the arms; one that can't run here is left out with its reason, this project's own too. */
-export async function openArms(
-  plans: readonly ArmPlan[],
-  unetCase: UNetCase,
+export async function openArms<Case, A>(
+  plans: readonly Plan<Case, A>[],
+  of: Case,
   say: (line: string) => void,
-): Promise<Opened> {
-  const opened: Opened = { arms: [], leftOut: [] };
+): Promise<Opened<A>> {
+  const opened: Opened<A> = { arms: [], leftOut: [] };
   for (const plan of plans) {
     say(`loading ${plan.name}`);
     try {
-      opened.arms.push(await plan.open(unetCase));
+      opened.arms.push(await plan.open(of));
     } catch (error) {
       opened.leftOut.push({ name: plan.name, reason: reasonOf(error) });
     }

@@ -141,6 +141,53 @@ def output(id: str, timestep: int, file: str) -> dict:
     return {}
 
 
+def load_step(id: str, scheduler: str, shape: list[int], files: list[str], eta: float, noise: str, repeats: int) -> dict:
+    import diffusers
+
+    stepper = getattr(diffusers, scheduler)()
+    stepper.set_timesteps(50)
+    sample, output, given = (sample_of(file, shape) for file in files)
+    generators = [torch.Generator() for _ in range(shape[0])]
+    options = {"return_dict": False}
+    if scheduler == "DDIMScheduler":
+        options["eta"] = eta
+    if noise == "generators":
+        options["generator"] = generators
+    if noise == "given":
+        options["variance_noise"] = given
+    alone = list(zip(output.split(1), sample.split(1)))
+
+    def step(timesteps: list[int]) -> list:
+        """One timestep for the batch, or a call a sample: diffusers' step takes no list."""
+        if len(timesteps) == 1:
+            return [stepper.step(output, timesteps[0], sample, **options)]
+        return [stepper.step(o, t, x, **options) for t, (o, x) in zip(timesteps, alone)]
+
+    ARMS[id] = (step, generators, repeats)
+    return {}
+
+
+def run_step(id: str, timesteps: list[list[int]]) -> dict:
+    """Seconds of one step a call, each the mean of `repeats`."""
+    step, _, repeats = ARMS[id]
+    seconds = []
+    for of_call in timesteps:
+        started = time.perf_counter()
+        for _ in range(repeats):
+            step(of_call)
+        seconds.append((time.perf_counter() - started) / repeats)
+    return {"seconds": seconds}
+
+
+def output_step(id: str, timesteps: list[int], file: str) -> dict:
+    step, generators, _ = ARMS[id]
+    for seed, generator in enumerate(generators):
+        generator.manual_seed(seed)
+    with open(file, "wb") as stream:
+        stream.write(torch.cat([prev for prev, _ in step(timesteps)]).numpy().tobytes())
+    return {}
+
+
 def load_pipeline(id: str, folder: str, batch: int, steps: int) -> dict:
     from diffusers import DDIMPipeline
 
@@ -226,8 +273,8 @@ def unload(id: str) -> dict:
 REQUESTS = {
     f.__name__: f
     for f in (
-        hello, export_onnx, export_torchscript, load, run, output, load_pipeline, run_pipeline, output_pipeline, load_server,
-        serve, unload,
+        hello, export_onnx, export_torchscript, load, run, output, load_step, run_step, output_step, load_pipeline,
+        run_pipeline, output_pipeline, load_server, serve, unload,
     )
 }  # fmt: skip
 

@@ -73,7 +73,7 @@ export class PythonPeers {
   }
 
   /** An arm of whole requests: `request` runs a list of `key`s, whose seconds come back. */
-  runner(id: string, request: string, key: string, valueOf: (call: number) => number): Runner {
+  runner(id: string, request: string, key: string, valueOf: (call: number) => unknown): Runner {
     return {
       run: async (calls) => {
         const values = Array.from({ length: calls }, (_, call) => valueOf(call));

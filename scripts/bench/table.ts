@@ -14,8 +14,9 @@ export function formatTable(header: readonly string[], rows: readonly (readonly 
   return [line(header), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.map(line)].join('\n');
 }
 
-/** Three significant digits, as milliseconds below a second. */
+/** Three significant digits, as milliseconds below a second and microseconds below a millisecond. */
 export function formatSeconds(seconds: number): string {
+  if (seconds < 1e-3) return `${threeDigits(seconds * 1e6)} µs`;
   return seconds < 1 ? `${threeDigits(seconds * 1000)} ms` : `${threeDigits(seconds)} s`;
 }
 

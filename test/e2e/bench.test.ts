@@ -16,6 +16,23 @@ describe('npm run bench', () => {
     assert.match(stdout, /onnxruntime-node/);
   });
 
+  it('measures a step and writes its figures', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bench-'));
+    try {
+      const json = join(folder, 'step.json');
+      const few = ['--size', 'small', '--no-python', '--rounds', '1', '--turn', '0.01', '--pause', '1', '--no-svg', '--json', json];
+      const { status, stdout } = run('--import', 'tsx', 'scripts/bench/main.ts', 'step', ...few);
+      assert.equal(status, 0);
+      assert.match(stdout, /1×3×32×32: DDIM, η = 0\n[^]*node-diffusers, without x0 +\S+ µs/);
+      assert.match(stdout, /left out: diffusers eager: left out by --no-python/);
+      const { cases } = JSON.parse(readFileSync(json, 'utf8')) as { cases: { arms: { median: number; wrong: boolean }[] }[] };
+      assert.equal(cases.length, 4);
+      assert.ok(cases.every(({ arms }) => arms.length === 2 && arms.every(({ median, wrong }) => median > 0 && !wrong)));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }).timeout(60_000);
+
   it('refuses what it does not know', () => {
     const { status, stderr } = run('--import', 'tsx', 'scripts/bench/main.ts', 'unet', '--rounds', 'many');
     assert.equal(status, 1);

@@ -57,6 +57,10 @@ const CASES: Readonly<Record<string, Example>> = {
       'quickstart-3.webp': one,
     },
   },
+  engine: {
+    stdout: /^seed 1: 10\/20\nseed 1: 20\/20\n150 steps of 6 images in \d+ batches\n$/,
+    images: { 'engine.png': [104, 70] },
+  },
   torchscript: {
     args: ['4'],
     stdout: /^takes sample: Tensor\ntakes timestep: Tensor\ngives float32 \[2, 1, 32, 32\]\n$/,

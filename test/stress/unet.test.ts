@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { measureLoading } from '../../scripts/bench/loading';
 import { randn, UNet2DModel } from '../../ts/index';
 import { tinyUNet } from '../unit/models/tiny-unet';
 
@@ -43,6 +44,18 @@ describe('memory of UNet2DModel', function () {
     const grown = (await rss()) - before;
     // 200 models have 1.4 GiB.
     assert.ok(grown < 48 * MiB, `grew by ${Math.round(grown / MiB)} MiB`);
+  });
+
+  it('holds the weights once, and while it loads them not much more', async function () {
+    if (process.platform !== 'linux') this.skip();
+    const folder = await mkdtemp(join(tmpdir(), 'unet-load-'));
+    const unet = tinyUNet({ blockOutChannels: [256, 256], normNumGroups: 32, layersPerBlock: 2 });
+    await unet.savePretrained(folder);
+    unet.dispose();
+    const { loadPeak, weightBytes } = await measureLoading('256 wide', folder, 1);
+    await rm(folder, { recursive: true });
+    // Pages of the mapped file are not counted: a second copy would be.
+    assert.ok(weightBytes > 90e6 && loadPeak.median > 0.8 && loadPeak.median < 1.3, `${loadPeak.median}× the weights`);
   });
 
   it('stays flat over casts, saves and calls that are cancelled', async () => {

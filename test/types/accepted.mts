@@ -9,6 +9,7 @@ import {
   DiffusionPipeline,
   Generator,
   LibtorchError,
+  SamplerEngine,
   Tensor,
   TorchScriptModel,
   UNet2DModel,
@@ -31,6 +32,7 @@ import {
   type DDPMSchedulerConfig,
   type DType,
   type DiffusionImage,
+  type EngineStats,
   type ErrorCode,
   type UNet2DConfig,
   type UNetLike,
@@ -190,3 +192,32 @@ try {
     void [code, dtypes];
   }
 }
+
+async function engine(unet: UNetLike, generator: Generator): Promise<void> {
+  const engine = new SamplerEngine(unet, { maxBatchSize: 8, maxQueue: 16, shape: [1, 32, 32] });
+  const scheduler = new DDIMScheduler();
+  const image = await engine.sample({ scheduler, numInferenceSteps: 20, eta: 0.5, seed: 1n, priority: 2, wait: true });
+  same<typeof image, DiffusionImage>(true);
+  const tensor = await engine.sample({
+    scheduler: { _class_name: 'DDPMScheduler', num_train_timesteps: 1000 },
+    timesteps: Int32Array.of(999, 499),
+    generator,
+    outputType: 'tensor',
+    deadline: new Date(),
+    signal: AbortSignal.timeout(1000),
+    previewEvery: 2,
+    onStep: ({ step, totalSteps, timestep, preview }) => {
+      same<typeof preview, Tensor | undefined>(true);
+      return void [step, totalSteps, timestep];
+    },
+  });
+  same<typeof tensor, Tensor>(true);
+  const latent: Tensor = await engine.sample({ scheduler, image, strength: 0.5, rng: 'philox', seed: 1, outputType: 'latent' });
+  const again: DiffusionImage = await engine.sample({ scheduler: scheduler.config, latents: latent, classLabel: 3 });
+  const { latency, batchOccupancy, queued }: EngineStats = engine.stats();
+  await engine.warmup({ batchSizes: [1, 8] });
+  await engine.drain();
+  await engine.close();
+  void [again, latency.p95, batchOccupancy, queued];
+}
+void engine;

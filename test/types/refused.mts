@@ -5,6 +5,7 @@ import {
   DDPMScheduler,
   DDIMInverseScheduler,
   Generator,
+  SamplerEngine,
   Tensor,
   TorchScriptModel,
   UNet2DModel,
@@ -122,3 +123,20 @@ new UNet2DModel();
 void pipe.run({ classLabels: [1], guidanceScale: '4' });
 // @ts-expect-error a number is wanted
 setNumThreads('4');
+
+// --- the engine
+declare const engine: SamplerEngine;
+// @ts-expect-error a scheduler's name is none
+void engine.sample({ scheduler: 'ddim' });
+// @ts-expect-error no scheduler
+void engine.sample({ seed: 1 });
+// @ts-expect-error an output type that does not exist
+void engine.sample({ scheduler: new DDIMScheduler(), outputType: 'pil' });
+// @ts-expect-error an unknown source of random numbers
+void engine.sample({ scheduler: new DDIMScheduler(), rng: 'mt19937' });
+// @ts-expect-error Python's spelling
+void engine.sample({ scheduler: new DDIMScheduler(), num_inference_steps: 5 });
+// @ts-expect-error a batch has no seed list: one request, one image
+void engine.sample({ scheduler: new DDIMScheduler(), seed: [1, 2] });
+// @ts-expect-error an unknown option
+new SamplerEngine(new DDIMScheduler() as never, { maxBatch: 4 });

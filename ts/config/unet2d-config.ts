@@ -47,6 +47,16 @@ export type UNet2DConfigInput = Partial<UNet2DConfig> & {
 
 const oneOf = <const T extends readonly string[]>(names: T, fallback: T[number]) =>
   z.enum(names).default(fallback).describe(`one of ${names.join(', ')}`);
+/** diffusers asks for the name in small letters. */
+const activation = z
+  .preprocess((name) => (typeof name === 'string' ? name.toLowerCase() : name), z.enum(ACTIVATIONS))
+  .default('silu')
+  .describe(`one of ${ACTIVATIONS.join(', ')}`);
+/** diffusers takes null and '' for conv. */
+const resampling = z
+  .preprocess((name) => (name === null || name === '' ? 'conv' : name), z.enum(RESAMPLE_TYPES))
+  .default('conv')
+  .describe(`one of ${RESAMPLE_TYPES.join(', ')}`);
 const oneOfOrNull = <const T extends readonly string[]>(names: T, fallback: T[number] | null) =>
   z.enum(names).nullable().default(fallback).describe(`null or one of ${names.join(', ')}`);
 
@@ -66,9 +76,9 @@ const FIELDS = {
   downBlockTypes: blocks(DOWN_BLOCK_TYPES, ['DownBlock2D', 'AttnDownBlock2D', 'AttnDownBlock2D', 'AttnDownBlock2D']),
   midBlockType: oneOfOrNull(MID_BLOCK_TYPES, 'UNetMidBlock2D'),
   upBlockTypes: blocks(UP_BLOCK_TYPES, ['AttnUpBlock2D', 'AttnUpBlock2D', 'AttnUpBlock2D', 'UpBlock2D']),
-  downsampleType: oneOf(RESAMPLE_TYPES, 'conv'),
-  upsampleType: oneOf(RESAMPLE_TYPES, 'conv'),
-  actFn: oneOf(ACTIVATIONS, 'silu'),
+  downsampleType: resampling,
+  upsampleType: resampling,
+  actFn: activation,
   resnetTimeScaleShift: oneOf(TIME_SCALE_SHIFTS, 'default'),
   classEmbedType: oneOfOrNull(CLASS_EMBED_TYPES, null),
 } satisfies { [Key in keyof UNet2DConfig]: z.ZodType<UNet2DConfig[Key]> };

@@ -11,6 +11,7 @@ const OBSERVED = [
   ['node_diffusers.engine.queued', 'requests that have not begun', '{request}', 'gauge', (s) => s.queued],
   ['node_diffusers.engine.running', 'requests that have begun', '{request}', 'gauge', (s) => s.running],
   ['node_diffusers.engine.batch_limit', 'the largest batch now', '{sample}', 'gauge', (s) => s.batchLimit],
+  ['node_diffusers.engine.batch_occupancy', 'samples a batch by the largest batch', '1', 'gauge', (s) => s.batchOccupancy],
   ['node_diffusers.engine.steps', 'batches run', '{step}', 'counter', (s) => s.steps],
   ['node_diffusers.engine.sample_steps', 'samples in the batches', '{step}', 'counter', (s) => s.sampleSteps],
   ['node_diffusers.engine.images', 'requests done', '{image}', 'counter', (s) => s.images],
@@ -32,7 +33,7 @@ export class Telemetry {
   constructor(measured: Measured) {
     const meter = metrics.getMeter('node-diffusers');
     const observed = OBSERVED.map(([name, description, unit, kind, read]) => {
-      const options = { description, unit, valueType: unit === 's' ? ValueType.DOUBLE : ValueType.INT };
+      const options = { description, unit, valueType: unit === 's' || unit === '1' ? ValueType.DOUBLE : ValueType.INT };
       const instrument =
         kind === 'gauge' ? meter.createObservableGauge(name, options) : meter.createObservableCounter(name, options);
       return { instrument, read };

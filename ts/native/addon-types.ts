@@ -164,6 +164,8 @@ export interface EngineStats {
   maxBatchSize: number;
   /** The largest batch now: where the measured time per sample no longer falls. Of the shape that ran last. */
   batchLimit: number;
+  /** Samples a batch by `maxBatchSize`, in the mean of the last 10 s. */
+  batchOccupancy: number;
   /** Batches run. */
   steps: number;
   /** Samples in them: each is one step of one request. */

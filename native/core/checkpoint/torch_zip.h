@@ -38,9 +38,8 @@ class TorchZip {
   /// A record's bytes, compared with their checksum. Throws ERR_CHECKPOINT.
   std::string_view read(const std::string& name) const;
 
-  /// Where a tensor that the pickle describes lies. Its record's bytes are compared with their checksum when a
-  /// tensor of it is first read. Throws
-  /// ERR_CHECKPOINT, or ERR_DTYPE for a dtype that this package has none for.
+  /// Where a tensor that the pickle describes lies. Its record's bytes are compared with their checksum when a tensor of it
+  /// is first read. Throws ERR_CHECKPOINT, or ERR_DTYPE for a dtype that this package has none for.
   TensorPlace place(std::string name, const PickleValue& tensor) const;
 
  private:

@@ -20,6 +20,7 @@ constexpr auto kGrain = std::chrono::milliseconds(50);
 
 void EngineMeter::note(Entry entry) {
   if (!window_.empty() && entry.at - window_.back().at < kGrain) {
+    window_.back().steps += entry.steps;
     window_.back().sample_steps += entry.sample_steps;
     window_.back().images += entry.images;
   } else {
@@ -33,12 +34,12 @@ void EngineMeter::ran(int64_t samples, double unet_seconds, double busy_seconds,
   counts_.sample_steps += samples;
   counts_.unet_seconds += unet_seconds;
   counts_.busy_seconds += busy_seconds;
-  note({now, samples, 0});
+  note({now, 1, samples, 0});
 }
 
 void EngineMeter::done(double milliseconds, EngineClock::time_point now) {
   ++counts_.images;
-  note({now, 0, 1});
+  note({now, 0, 0, 1});
   if (latencies_.size() < kLatencies) {
     latencies_.push_back(milliseconds);
     return;
@@ -49,12 +50,14 @@ void EngineMeter::done(double milliseconds, EngineClock::time_point now) {
 
 EngineStats EngineMeter::read(EngineClock::time_point now) const {
   auto stats = counts_;
-  int64_t sample_steps = 0, images = 0;
+  int64_t steps = 0, sample_steps = 0, images = 0;
   for (const auto& entry : window_) {
     if (now - entry.at > kWindow) continue;
+    steps += entry.steps;
     sample_steps += entry.sample_steps;
     images += entry.images;
   }
+  if (steps > 0) stats.samples_per_step = static_cast<double>(sample_steps) / static_cast<double>(steps);
   const double seconds = std::chrono::duration<double>(std::min<EngineClock::duration>(kWindow, now - start_)).count();
   if (seconds > 0) {
     stats.sample_steps_per_second = static_cast<double>(sample_steps) / seconds;

@@ -16,7 +16,8 @@ struct EngineStats {
   int64_t sample_steps = 0;   // samples in them
   int64_t images = 0;         // requests done
   int64_t failed = 0;         // all others that ended
-  double sample_steps_per_second = 0;  // of the last kWindow
+  double samples_per_step = 0;         // of the last kWindow
+  double sample_steps_per_second = 0;
   double images_per_second = 0;
   double p50 = 0, p95 = 0, p99 = 0;    // milliseconds from submission to the end, of the last kLatencies images
   double unet_seconds = 0;    // in the model
@@ -41,7 +42,7 @@ class EngineMeter {
  private:
   struct Entry {
     EngineClock::time_point at;
-    int64_t sample_steps, images;
+    int64_t steps, sample_steps, images;
   };
   void note(Entry entry);
 

@@ -43,10 +43,10 @@ struct RunningRequest {
 
   bool running = false;
   size_t step = 0;    // done
-  at::Tensor x;       // x_t [1, C, H, W], written in place by each step; undefined until it begins
-  at::Tensor z;       // the coming step's noise, where it draws some and Philox does not make it in registers
-  at::Tensor x0;      // the last step's x̂_0, where a preview of it is due
-  std::exception_ptr error;
+  at::Tensor x{};     // x_t [1, C, H, W], written in place by each step; undefined until it begins
+  at::Tensor z{};     // the coming step's noise, where it draws some and Philox does not make it in registers
+  at::Tensor x0{};    // the last step's x̂_0, where a preview of it is due
+  std::exception_ptr error{};
 
   const PlannedStep& next() const { return asked.plan->steps[step]; }
   bool begun() const { return x.defined(); }
@@ -63,8 +63,8 @@ struct EngineEvent {
   Kind kind;
   uint64_t id = 0;
   int64_t step = 0, total_steps = 0, timestep = 0;  // step
-  at::Tensor output;                                // done; step: the preview, where one is due
-  std::exception_ptr error;                         // failed
+  at::Tensor output{};                              // done; step: the preview, where one is due
+  std::exception_ptr error{};                       // failed
   double milliseconds = 0;                          // done, failed: since it was submitted
 };
 

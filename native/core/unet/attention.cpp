@@ -45,10 +45,9 @@ ConvolutionPtr take_out(const Scope& scope, int64_t inner, int64_t channels, Ima
 
 template <typename T>
 at::Tensor attend_on_cpu(const at::Tensor& qkv, kernels::AttentionShape shape) {
-  thread_local kernels::AttentionScratch scratch;
   auto y = at::empty({shape.batch, shape.tokens, shape.heads * shape.head_dim}, qkv.options());
   kernels::attention_nhwc<T>(static_cast<const T*>(qkv.const_data_ptr()), static_cast<T*>(y.mutable_data_ptr()), shape,
-                             scratch);
+                             kernels::Scratch::of_this_thread());
   return y;
 }
 

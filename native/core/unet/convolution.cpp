@@ -79,7 +79,6 @@ at::Tensor Convolution::operator()(const at::Tensor& x, const Epilogue& epilogue
 template <typename T>
 at::Tensor Convolution::winograd(const kernels::Conv3x3Weights<T>& weights, const at::Tensor& x,
                                  const Epilogue& epilogue) const {
-  thread_local kernels::Conv3x3Scratch scratch;
   const auto input = x.contiguous(at::MemoryFormat::ChannelsLast);
   const auto offset = epilogue.offset.defined() ? epilogue.offset.to(at::kFloat).contiguous() : at::Tensor();
   const auto residual =
@@ -96,7 +95,8 @@ at::Tensor Convolution::winograd(const kernels::Conv3x3Weights<T>& weights, cons
   if (residual.defined()) after.residual = static_cast<const T*>(residual.const_data_ptr());
   after.factor = static_cast<float>(1 / epilogue.divisor);
   kernels::conv3x3_nhwc<T>(static_cast<const T*>(input.const_data_ptr()), static_cast<T*>(y.mutable_data_ptr()),
-                           {x.size(0), x.size(2), x.size(3)}, weights, after, scratch);
+                           {x.size(0), x.size(2), x.size(3)}, weights, after,
+                           kernels::Scratch::of_this_thread());
   return y;
 }
 

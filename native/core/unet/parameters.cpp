@@ -10,8 +10,9 @@
 namespace nd {
 namespace {
 
-/// A hostile file could name a million tensors; a message shows the first of each kind and counts the rest.
-constexpr size_t max_shown = 20;
+/// Bytes of a message after which names are only counted: every name of any UNet of the hub fits many times, the million
+/// that a hostile file could hold do not.
+constexpr size_t max_message = 1 << 18;
 
 std::string show(at::IntArrayRef shape) {
   std::ostringstream text;
@@ -25,7 +26,7 @@ class CheckpointParameters final : public Parameters {
       : Parameters(target), checkpoint_(std::move(checkpoint)) {}
 
   at::Tensor take(const std::string& name, at::IntArrayRef shape, Init, at::ScalarType dtype) override {
-    taken_.insert(name);
+    if (!taken_.insert(name).second && failed()) return {};  // what is taken twice is wrong once
     const auto* info = checkpoint_->find(name);
     if (!info) {
       missing_.push_back(name);
@@ -63,8 +64,13 @@ class CheckpointParameters final : public Parameters {
   static void append(std::string& message, const char* what, const std::vector<std::string>& names) {
     if (names.empty()) return;
     message += "; " + std::to_string(names.size()) + " " + what + ": ";
-    for (size_t i = 0; i < std::min(names.size(), max_shown); ++i) message += (i ? ", " : "") + names[i];
-    if (names.size() > max_shown) message += ", … and " + std::to_string(names.size() - max_shown) + " more";
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (message.size() > max_message) {
+        message += ", … and " + std::to_string(names.size() - i) + " more";
+        return;
+      }
+      message += (i ? ", " : "") + names[i];
+    }
   }
 
   std::shared_ptr<const StateDict> checkpoint_;

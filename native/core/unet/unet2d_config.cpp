@@ -156,7 +156,7 @@ double number(const std::string& key, const json& value) { return parse_number(k
 
 /// diffusers takes null and "" for conv.
 ResampleType resampling(const std::string& key, const json& value) {
-  return value.is_null() ? ResampleType::conv : parse_name(key, value, kResampling);
+  return value.is_null() || value == "" ? ResampleType::conv : parse_name(key, value, kResampling);
 }
 
 Activation activation(const std::string& key, const json& value) {

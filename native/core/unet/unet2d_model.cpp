@@ -7,6 +7,7 @@
 #include "core/buffer_pool.h"
 #include "core/checkpoint/memory_state_dict.h"
 #include "core/errors.h"
+#include "core/one_thread.h"
 #include "core/unet/down_block.h"
 #include "core/unet/mid_block.h"
 #include "core/unet/unet_inputs.h"
@@ -86,6 +87,8 @@ UNet2DModel::~UNet2DModel() = default;
 std::shared_ptr<const UNet2DModel> UNet2DModel::load(const UNet2DConfig& config,
                                                      std::shared_ptr<const StateDict> checkpoint, ModelTarget target) {
   const at::NoGradGuard no_grad;
+  // Some hundred short copies, bound by memory: where the cores have other work too, threads wait for one another longer.
+  const OneThread one_thread;
   const auto parameters = checkpoint_parameters(std::move(checkpoint), target);
   return std::shared_ptr<const UNet2DModel>(new UNet2DModel(std::make_unique<Parts>(config, *parameters)));
 }

@@ -1,55 +1,29 @@
 #include <algorithm>
-#include <type_traits>
 
 #include "kernels/cpu/attention_kernels.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace nd::kernels {
 
 namespace {
 
-using attention::ceil_div;
 using attention::kChunk;
 using attention::kPanel;
-using attention::round_up;
 
 /// Floats of the keys of a block, and of its values: together they stay in the second cache.
 constexpr int64_t kPacked = 1 << 16;
 constexpr int64_t kMaxKeys = 512;
 /// Queries of an item: bounds what is kept of them from block to block of keys.
 constexpr int64_t kMaxQueries = 256;
-/// Below this many multiplications, some 10 µs, a second thread costs more than it saves.
-constexpr int64_t kSerialProducts = 1 << 19;
 /// Floats for what is known of each row of a tile.
 constexpr int64_t kRowState = 16;
 
 template <typename T>
-const AttentionKernels<T>& choose(const AttentionKernels<float>& f32, const AttentionKernels<uint16_t>& bf16) {
-  if constexpr (std::is_same_v<T, float>) {
-    return f32;
-  } else {
-    return bf16;
-  }
-}
-
-template <typename T>
 const AttentionKernels<T>& kernels_for(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return choose<T>(avx512::attention_f32, avx512::attention_bf16);
-  if (isa == Isa::avx2) return choose<T>(avx2::attention_f32, avx2::attention_bf16);
+  if (isa == Isa::avx512) return kernels_of<T>(avx512::attention_f32, avx512::attention_bf16);
+  if (isa == Isa::avx2) return kernels_of<T>(avx2::attention_f32, avx2::attention_bf16);
 #endif
-  return choose<T>(portable::attention_f32, portable::attention_bf16);
-}
-
-int this_thread() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
+  return kernels_of<T>(portable::attention_f32, portable::attention_bf16);
 }
 
 /// Keys to a block, by the shape of a sample alone: it decides on the order of sums.
@@ -80,11 +54,11 @@ int64_t tiles_per_item(AttentionShape shape, int64_t tile_rows, int64_t threads)
 template <typename T>
 class Attention {
  public:
-  Attention(const AttentionKernels<T>& kernels, const T* qkv, T* out, AttentionShape shape, AttentionScratch& scratch)
+  Attention(const AttentionKernels<T>& kernels, const T* qkv, T* out, AttentionShape shape, Scratch& scratch)
       : kernels_(kernels), qkv_(qkv), out_(out), shape_(shape), keys_(keys_per_block(shape)),
         inner_(shape.heads * shape.head_dim) {
     const int64_t products = 2 * shape.batch * shape.tokens * shape.tokens * inner_;
-    threads_ = products < kSerialProducts ? 1 : available_threads();
+    threads_ = threads_for_products(products);
     // Even tiles: no short last one.
     tiles_ = ceil_div(shape.tokens, kernels.tile_rows);
     tile_ = ceil_div(shape.tokens, tiles_);
@@ -161,19 +135,19 @@ class Attention {
 }  // namespace
 
 template <typename T>
-void attention_on(Isa isa, const T* qkv, T* out, AttentionShape shape, AttentionScratch& scratch) {
+void attention_on(Isa isa, const T* qkv, T* out, AttentionShape shape, Scratch& scratch) {
   if (shape.batch * shape.tokens * shape.heads * shape.head_dim == 0) return;
   Attention<T>(kernels_for<T>(isa), qkv, out, shape, scratch).run();
 }
-template void attention_on(Isa, const float*, float*, AttentionShape, AttentionScratch&);
-template void attention_on(Isa, const uint16_t*, uint16_t*, AttentionShape, AttentionScratch&);
+template void attention_on(Isa, const float*, float*, AttentionShape, Scratch&);
+template void attention_on(Isa, const uint16_t*, uint16_t*, AttentionShape, Scratch&);
 
 template <typename T>
-void attention_nhwc(const T* qkv, T* out, AttentionShape shape, AttentionScratch& scratch) {
+void attention_nhwc(const T* qkv, T* out, AttentionShape shape, Scratch& scratch) {
   attention_on(best_isa(), qkv, out, shape, scratch);
 }
-template void attention_nhwc(const float*, float*, AttentionShape, AttentionScratch&);
-template void attention_nhwc(const uint16_t*, uint16_t*, AttentionShape, AttentionScratch&);
+template void attention_nhwc(const float*, float*, AttentionShape, Scratch&);
+template void attention_nhwc(const uint16_t*, uint16_t*, AttentionShape, Scratch&);
 
 template <>
 bool attention_pays<float>() {

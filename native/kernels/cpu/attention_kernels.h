@@ -2,6 +2,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/rounding.h"
 
 namespace nd::kernels {
 
@@ -10,8 +11,6 @@ namespace nd::kernels {
 /// are tiles of a few rows, [columns / kChunk][tile_rows][kChunk].
 namespace attention {
 constexpr int64_t kPanel = 32, kChunk = 64;
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t a, int64_t to) { return ceil_div(a, to) * to; }
 constexpr int64_t panel_lanes(int64_t columns_left) { return columns_left <= kPanel / 2 ? kPanel / 2 : kPanel; }
 }  // namespace attention
 
@@ -64,6 +63,6 @@ extern const AttentionKernels<uint16_t> attention_bf16;
 
 /// attention_nhwc on a chosen instruction set, for tests.
 template <typename T>
-void attention_on(Isa isa, const T* qkv, T* out, AttentionShape shape, AttentionScratch& scratch);
+void attention_on(Isa isa, const T* qkv, T* out, AttentionShape shape, Scratch& scratch);
 
 }  // namespace nd::kernels

@@ -1,5 +1,4 @@
-#include <cstring>
-#include <new>
+#include <algorithm>
 
 #include "kernels/conv3x3.h"
 
@@ -7,33 +6,29 @@ namespace nd::kernels {
 
 namespace {
 
-constexpr std::align_val_t kLine{64};
-
-/// Calls visit(place in OIHW, place in the packed memory) for each weight.
+/// Calls visit(place in OIHW, place in the packed memory) for each weight, in the order of the packed memory.
 template <typename T, typename Visit>
 void for_each_weight(const Conv3x3Weights<T>& weights, const Visit& visit) {
-  constexpr int64_t kPanel = Conv3x3Weights<T>::kPanel;
-  const int64_t channels = weights.in_channels();
-  for (int64_t o = 0; o < weights.out_channels(); ++o) {
-    const int64_t panel = o / kPanel, lane = o % kPanel, lanes = weights.lanes(panel);
-    const int64_t begin = panel * kPanel * 9 * channels;
-    for (int64_t i = 0; i < 9 * channels; ++i) visit(o * 9 * channels + i, begin + i * lanes + lane);
+  const int64_t depth = 9 * weights.in_channels();
+  for (int64_t panel = 0; panel < weights.panels(); ++panel) {
+    const int64_t first = panel * Conv3x3Weights<T>::kPanel, lanes = weights.lanes(panel);
+    const int64_t count = std::min(lanes, weights.out_channels() - first);
+    for (int64_t i = 0; i < depth; ++i) {
+      for (int64_t lane = 0; lane < count; ++lane) visit((first + lane) * depth + i, first * depth + i * lanes + lane);
+    }
   }
 }
 
 }  // namespace
 
-AlignedMemory::AlignedMemory(size_t bytes) : data_(::operator new(bytes, kLine)), bytes_(bytes) {}
-
-void AlignedMemory::Free::operator()(void* data) const { ::operator delete(data, kLine); }
-
 template <typename T>
 Conv3x3Weights<T>::Conv3x3Weights(const T* oihw, int64_t out_channels, int64_t in_channels)
     : out_channels_(out_channels), in_channels_(in_channels) {
-  const int64_t last = panels() - 1;
-  packed_ = AlignedMemory(static_cast<size_t>((last * kPanel + lanes(last)) * 9 * in_channels) * sizeof(T));
-  std::memset(packed_.data(), 0, packed_.bytes());
+  const int64_t last = panels() - 1, begin = last * kPanel * 9 * in_channels;
+  const int64_t size = begin + lanes(last) * 9 * in_channels;
+  packed_ = AlignedMemory(static_cast<size_t>(size) * sizeof(T));
   T* to_packed = packed();
+  if (out_channels % lanes(last) != 0) std::fill(to_packed + begin, to_packed + size, T{});  // lanes beyond the last channel
   for_each_weight(*this, [&](int64_t from, int64_t to) { to_packed[to] = oihw[from]; });
 }
 
@@ -45,13 +40,5 @@ void Conv3x3Weights<T>::unpack(T* oihw) const {
 
 template class Conv3x3Weights<float>;
 template class Conv3x3Weights<uint16_t>;
-
-float* Conv3x3Scratch::at_least(size_t floats) {
-  if (memory_.bytes() < floats * sizeof(float)) {
-    memory_ = AlignedMemory();  // not both at once
-    memory_ = AlignedMemory(floats * sizeof(float));
-  }
-  return static_cast<float*>(memory_.data());
-}
 
 }  // namespace nd::kernels

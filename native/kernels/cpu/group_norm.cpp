@@ -5,28 +5,19 @@
 #include <memory>
 
 #include "kernels/cpu/group_norm_kernels.h"
+#include "kernels/cpu/rounding.h"
 
 namespace nd::kernels {
 
 namespace {
 
 template <typename T>
-const GroupNormKernels<T>& kernels_for(Isa isa);
-template <>
-const GroupNormKernels<float>& kernels_for<float>(Isa isa) {
+const GroupNormKernels<T>& kernels_for(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::group_norm_f32;
-  if (isa == Isa::avx2) return avx2::group_norm_f32;
+  if (isa == Isa::avx512) return kernels_of<T>(avx512::group_norm_f32, avx512::group_norm_bf16);
+  if (isa == Isa::avx2) return kernels_of<T>(avx2::group_norm_f32, avx2::group_norm_bf16);
 #endif
-  return portable::group_norm_f32;
-}
-template <>
-const GroupNormKernels<uint16_t>& kernels_for<uint16_t>(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::group_norm_bf16;
-  if (isa == Isa::avx2) return avx2::group_norm_bf16;
-#endif
-  return portable::group_norm_bf16;
+  return kernels_of<T>(portable::group_norm_f32, portable::group_norm_bf16);
 }
 
 /// Below this many elements a second thread costs more than it saves.
@@ -34,7 +25,7 @@ constexpr int64_t kSerialElements = 1 << 14;
 
 /// Rows per chunk: moments are taken by chunk and merged in the chunks' order, so the result depends on the image's
 /// size alone, never on batch or threads.
-int64_t chunk_rows(int64_t pixels) { return std::clamp<int64_t>((pixels / 8 + 15) / 16 * 16, 16, 256); }
+int64_t chunk_rows(int64_t pixels) { return std::clamp<int64_t>(round_up(pixels / 8, 16), 16, 256); }
 
 /// One call's work, cut into (sample, chunk).
 template <typename T>
@@ -43,7 +34,7 @@ class GroupNorm {
   GroupNorm(const GroupNormKernels<T>& kernels, const T* x, const T* x2, int64_t channels2, T* y, GroupNormShape shape,
             const GroupNormParameters& parameters)
       : kernels_(kernels), x_(x), x2_(x2), y_(y), channels1_(shape.channels - channels2), shape_(shape),
-        parameters_(parameters), rows_(chunk_rows(shape.pixels)), chunks_((shape.pixels + rows_ - 1) / rows_),
+        parameters_(parameters), rows_(chunk_rows(shape.pixels)), chunks_(ceil_div(shape.pixels, rows_)),
         moments_(new float[static_cast<size_t>(2 * shape.batch * chunks_ * shape.channels)]),
         affine_(new float[static_cast<size_t>(2 * shape.batch * shape.channels)]) {}
 

@@ -48,4 +48,17 @@ int available_threads() {
 #endif
 }
 
+int threads_for_products(int64_t products) {
+  constexpr int64_t serial = 1 << 19;
+  return products < serial ? 1 : available_threads();
+}
+
+int this_thread() {
+#ifdef _OPENMP
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+
 }  // namespace nd::kernels

@@ -1,11 +1,7 @@
 #include <algorithm>
-#include <type_traits>
 
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/winograd_kernels.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace nd::kernels {
 
@@ -19,35 +15,14 @@ using winograd::kTile;
 
 /// Tiles that are transformed and multiplied together: their sums, 36·64·32 floats, stay in the second cache.
 constexpr int64_t kMaxBlock = 64;
-/// Below this many multiplications, some 10 µs, a second thread costs more than it saves.
-constexpr int64_t kSerialProducts = 1 << 19;
-
-template <typename T>
-const WinogradKernels<T>& choose(const WinogradKernels<float>& f32, const WinogradKernels<uint16_t>& bf16) {
-  if constexpr (std::is_same_v<T, float>) {
-    return f32;
-  } else {
-    return bf16;
-  }
-}
 
 template <typename T>
 const WinogradKernels<T>& kernels_for(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return choose<T>(avx512::winograd_f32, avx512::winograd_bf16);
-  if (isa == Isa::avx2) return choose<T>(avx2::winograd_f32, avx2::winograd_bf16);
+  if (isa == Isa::avx512) return kernels_of<T>(avx512::winograd_f32, avx512::winograd_bf16);
+  if (isa == Isa::avx2) return kernels_of<T>(avx2::winograd_f32, avx2::winograd_bf16);
 #endif
-  return choose<T>(portable::winograd_f32, portable::winograd_bf16);
-}
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-int this_thread() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
+  return kernels_of<T>(portable::winograd_f32, portable::winograd_bf16);
 }
 
 /// How a call is cut into items: `blocks` of `block` tiles each, by `groups` of `group` panels of output channels each.
@@ -84,12 +59,12 @@ template <typename T>
 class Winograd {
  public:
   Winograd(const WinogradKernels<T>& kernels, const T* x, T* y, Conv3x3Shape shape, const Conv3x3Weights<T>& weights,
-           const Conv3x3Epilogue<T>& epilogue, Conv3x3Scratch& scratch)
+           const Conv3x3Epilogue<T>& epilogue, Scratch& scratch)
       : kernels_(kernels), x_(x), y_(y), shape_(shape), weights_(weights), epilogue_(epilogue),
         across_(ceil_div(shape.width, kTile)), down_(ceil_div(shape.height, kTile)),
         tiles_(shape.batch * across_ * down_), depths_(ceil_div(weights.in_channels(), kDepth)) {
     const int64_t products = tiles_ * kPoints * weights.in_channels() * weights.out_channels();
-    plan_ = make_plan(tiles_, weights.panels(), products < kSerialProducts ? 1 : available_threads());
+    plan_ = make_plan(tiles_, weights.panels(), threads_for_products(products));
     v_plane_ = plan_.block * kDepth + kSkew;
     m_plane_ = plan_.block * kPanel + kSkew;
     own_size_ = kPoints * (kUPlane + m_plane_ + depths_ * v_plane_);
@@ -186,24 +161,24 @@ class Winograd {
 
 template <typename T>
 void conv3x3_on(Isa isa, const T* x, T* y, Conv3x3Shape shape, const Conv3x3Weights<T>& weights,
-                const Conv3x3Epilogue<T>& epilogue, Conv3x3Scratch& scratch) {
+                const Conv3x3Epilogue<T>& epilogue, Scratch& scratch) {
   if (shape.batch * shape.height * shape.width == 0) return;
   Winograd<T>(kernels_for<T>(isa), x, y, shape, weights, epilogue, scratch).run();
 }
 template void conv3x3_on(Isa, const float*, float*, Conv3x3Shape, const Conv3x3Weights<float>&,
-                         const Conv3x3Epilogue<float>&, Conv3x3Scratch&);
+                         const Conv3x3Epilogue<float>&, Scratch&);
 template void conv3x3_on(Isa, const uint16_t*, uint16_t*, Conv3x3Shape, const Conv3x3Weights<uint16_t>&,
-                         const Conv3x3Epilogue<uint16_t>&, Conv3x3Scratch&);
+                         const Conv3x3Epilogue<uint16_t>&, Scratch&);
 
 template <typename T>
 void conv3x3_nhwc(const T* x, T* y, Conv3x3Shape shape, const Conv3x3Weights<T>& weights,
-                  const Conv3x3Epilogue<T>& epilogue, Conv3x3Scratch& scratch) {
+                  const Conv3x3Epilogue<T>& epilogue, Scratch& scratch) {
   conv3x3_on(best_isa(), x, y, shape, weights, epilogue, scratch);
 }
 template void conv3x3_nhwc(const float*, float*, Conv3x3Shape, const Conv3x3Weights<float>&,
-                           const Conv3x3Epilogue<float>&, Conv3x3Scratch&);
+                           const Conv3x3Epilogue<float>&, Scratch&);
 template void conv3x3_nhwc(const uint16_t*, uint16_t*, Conv3x3Shape, const Conv3x3Weights<uint16_t>&,
-                           const Conv3x3Epilogue<uint16_t>&, Conv3x3Scratch&);
+                           const Conv3x3Epilogue<uint16_t>&, Scratch&);
 
 template <>
 bool conv3x3_pays<float>() {

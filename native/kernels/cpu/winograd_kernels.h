@@ -57,6 +57,6 @@ extern const WinogradKernels<uint16_t> winograd_bf16;
 /// conv3x3_nhwc on a chosen instruction set, for tests.
 template <typename T>
 void conv3x3_on(Isa isa, const T* x, T* y, Conv3x3Shape shape, const Conv3x3Weights<T>& weights,
-                const Conv3x3Epilogue<T>& epilogue, Conv3x3Scratch& scratch);
+                const Conv3x3Epilogue<T>& epilogue, Scratch& scratch);
 
 }  // namespace nd::kernels

@@ -1,16 +1,14 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <vector>
 
+#include "bench.h"
+#include "core/unet/onednn_ops.h"
 #include "kernels/conv3x3.h"
 
 /// conv3x3_bench [THREADS] [SECONDS a layer] [cold]: the 3×3 convolutions of google/ddpm-cifar10-32, those of stride 1, by
@@ -19,6 +17,7 @@
 
 namespace {
 
+using namespace nd::bench;
 using namespace nd::kernels;
 
 struct Layer {
@@ -28,33 +27,7 @@ constexpr Layer kLayers[] = {{32, 3, 128, 1},   {32, 128, 128, 7}, {32, 384, 128
                              {32, 128, 3, 1},   {16, 128, 256, 1}, {16, 256, 256, 7}, {16, 512, 256, 2}, {16, 384, 256, 1},
                              {8, 256, 256, 9},  {8, 512, 256, 3},  {4, 256, 256, 11}, {4, 512, 256, 3}};
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// oneDNN's convolution as Inductor's freezing calls it.
-class OneDnn {
- public:
-  OneDnn(const at::Tensor& weight, const at::Tensor& bias, at::IntArrayRef input) : bias_(bias) {
-    const std::vector<int64_t> one{1, 1};
-    torch::jit::Stack stack{weight, one, one, one, int64_t{1}, c10::IValue(input.vec())};
-    find("mkldnn::_reorder_convolution_weight").callBoxed(stack);
-    packed_ = stack[0].toTensor();
-  }
-  at::Tensor operator()(const at::Tensor& x) const {
-    const std::vector<int64_t> one{1, 1};
-    torch::jit::Stack stack{x,          packed_, bias_,  one, one, one, int64_t{1},
-                            "none", c10::List<std::optional<at::Scalar>>(), c10::IValue()};
-    convolution_.callBoxed(stack);
-    return stack[0].toTensor();
-  }
-
- private:
-  static c10::OperatorHandle find(const char* name) { return c10::Dispatcher::singleton().findSchemaOrThrow(name, ""); }
-  c10::OperatorHandle convolution_ = find("mkldnn::_convolution_pointwise");
-  at::Tensor packed_, bias_;
-};
-
+/// Milliseconds.
 struct Times {
   double one_dnn, own;
 };
@@ -65,22 +38,25 @@ Times measure(const Layer& layer, int64_t batch, at::ScalarType dtype, double se
   const at::Tensor x = at::silu(at::randn({batch, side, side, in})).to(dtype).permute({0, 3, 1, 2});
   const at::Tensor weight = at::randn({out, in, 3, 3}).div(std::sqrt(9.0 * static_cast<double>(in))).to(dtype);
   const at::Tensor bias = at::randn({out}), y = at::empty({batch, side, side, out}, dtype);
-  const OneDnn one_dnn(weight, bias.to(dtype), x.sizes());
+  constexpr nd::onednn::ConvGeometry geometry{1, 1};
+  const auto one_dnn = [&, packed = nd::onednn::pack(weight, geometry, x.sizes()), bias = bias.to(dtype)] {
+    return nd::onednn::convolution(x, packed, bias, geometry);
+  };
   const Conv3x3Weights<T> packed(static_cast<const T*>(weight.const_data_ptr()), out, in);
   Conv3x3Epilogue<T> epilogue;
   epilogue.bias = bias.const_data_ptr<float>();
-  Conv3x3Scratch scratch;
+  Scratch scratch;
   const auto timed = [&](const auto& call) {
     if (evict.defined()) evict.add_(1);
-    const double begin = now();
+    const auto begin = Clock::now();
     call();
-    return now() - begin;
+    return milliseconds_since(begin);
   };
 
   Times best{1e9, 1e9};
   std::vector<double> ratios;
-  for (const double begin = now(); now() - begin < seconds || ratios.size() < 5;) {
-    const double theirs = timed([&] { one_dnn(x); });
+  for (const auto begin = Clock::now(); milliseconds_since(begin) < 1e3 * seconds || ratios.size() < 5;) {
+    const double theirs = timed([&] { one_dnn(); });
     const double ours = timed([&] {
       conv3x3_nhwc(static_cast<const T*>(x.const_data_ptr()), static_cast<T*>(y.mutable_data_ptr()),
                    {batch, side, side}, packed, epilogue, scratch);
@@ -88,13 +64,12 @@ Times measure(const Layer& layer, int64_t batch, at::ScalarType dtype, double se
     best = {std::min(best.one_dnn, theirs), std::min(best.own, ours)};
     ratios.push_back(theirs / ours);
   }
-  std::nth_element(ratios.begin(), ratios.begin() + static_cast<int64_t>(ratios.size() / 2), ratios.end());
-  const at::Tensor wanted = one_dnn(x).to(at::kFloat);
+  const at::Tensor wanted = one_dnn().to(at::kFloat);
   const double difference = ((y.permute({0, 3, 1, 2}).to(at::kFloat) - wanted).norm() / wanted.norm()).item<double>();
   const double gflop = 18e-9 * static_cast<double>(batch * side * side * in * out);
   std::printf("%2ld²  %3ld → %3ld  ×%-2ld  oneDNN %9.1f µs %4.0f GFLOP/s   own %9.1f µs %4.0f   ratio %.2f, median %.2f   "
-              "difference %.1e\n", side, in, out, count, best.one_dnn * 1e6, gflop / best.one_dnn, best.own * 1e6,
-              gflop / best.own, best.one_dnn / best.own, ratios[ratios.size() / 2], difference);
+              "difference %.1e\n", side, in, out, count, best.one_dnn * 1e3, 1e3 * gflop / best.one_dnn, best.own * 1e3,
+              1e3 * gflop / best.own, best.one_dnn / best.own, median(ratios), difference);
   return best;
 }
 
@@ -115,7 +90,7 @@ int main(int argc, char** argv) {
         total.one_dnn += times.one_dnn * static_cast<double>(layer.count);
         total.own += times.own * static_cast<double>(layer.count);
       }
-      std::printf("a forward's: oneDNN %.2f ms, own %.2f ms, ratio %.2f\n\n", total.one_dnn * 1e3, total.own * 1e3,
+      std::printf("a forward's: oneDNN %.2f ms, own %.2f ms, ratio %.2f\n\n", total.one_dnn, total.own,
                   total.one_dnn / total.own);
     }
   }

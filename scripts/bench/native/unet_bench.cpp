@@ -2,27 +2,20 @@
 // FOLDER holds config.json and diffusion_pytorch_model.safetensors. Prints the time of loading, median and quartiles of a
 // forward, and libtorch's operators by their own time; what is not theirs is our kernels'.
 
+#include "bench.h"
+
 #include "core/device.h"
 #include "core/unet/unet2d_model.h"
 
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <map>
-#include <string>
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
+using namespace nd::bench;
 
 /// An operator under way, and the time of those that it called.
 struct Running : at::ObserverContext {
@@ -89,12 +82,10 @@ int main(int count, char** arguments) {
   const auto dtype = nd::parse_dtype(count > 3 ? arguments[3] : "float32");
   const double seconds = count > 4 ? std::stod(arguments[4]) : 3;
 
-  std::ifstream file(folder + "/config.json");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const auto config = nd::parse_unet2d_config(text);
+  const auto config = read_config(folder);
   const auto start = Clock::now();
   const auto model = nd::UNet2DModel::load(
-      config, nd::open_checkpoint(folder + "/diffusion_pytorch_model.safetensors"), {at::kCPU, dtype});
+      config, nd::open_checkpoint(weights_file(folder)), {at::kCPU, dtype});
   std::printf("%8.2f ms to load %lld parameters\n", milliseconds_since(start),
               static_cast<long long>(model->parameter_count()));
 
@@ -108,9 +99,8 @@ int main(int count, char** arguments) {
     model->forward(sample, timesteps);
     times.push_back(milliseconds_since(one));
   }
-  std::sort(times.begin(), times.end());
-  std::printf("%8.2f ms a forward of batch %lld in %s (quartiles %.2f … %.2f, %zu calls)\n", times[times.size() / 2],
-              static_cast<long long>(batch), nd::dtype_name(dtype).c_str(), times[times.size() / 4],
-              times[times.size() * 3 / 4], times.size());
+  std::printf("%8.2f ms a forward of batch %lld in %s (quartiles %.2f … %.2f, %zu calls)\n", median(times),
+              static_cast<long long>(batch), nd::dtype_name(dtype).c_str(), quantile(times, 0.25),
+              quantile(times, 0.75), times.size());
   print_profile(*model, sample, timesteps);
 }

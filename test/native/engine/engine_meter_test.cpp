@@ -32,6 +32,7 @@ TEST("rates are of the last ten seconds") {
   const auto stats = meter.read(start + milliseconds(20000));
   EXPECT_NEAR(stats.sample_steps_per_second, 800.0, 10.0);
   EXPECT_NEAR(stats.images_per_second, 10.0, 0.2);
+  EXPECT_NEAR(stats.samples_per_step, 8.0, 1e-9);
   EXPECT_EQUAL(stats.steps, int64_t{2000});
   EXPECT_EQUAL(stats.sample_steps, int64_t{16000});
   EXPECT_NEAR(stats.unet_seconds, 16.0, 1e-6);

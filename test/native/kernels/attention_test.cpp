@@ -14,7 +14,7 @@
 
 namespace {
 
-using nd::kernels::AttentionScratch;
+using nd::kernels::Scratch;
 using nd::kernels::AttentionShape;
 using nd::kernels::Isa;
 
@@ -37,7 +37,7 @@ at::Tensor torch_attention(const at::Tensor& qkv) {
 }
 
 template <typename T>
-at::Tensor run_in(const at::Tensor& qkv, Isa isa, AttentionScratch& scratch) {
+at::Tensor run_in(const at::Tensor& qkv, Isa isa, Scratch& scratch) {
   const AttentionShape shape{qkv.size(0), qkv.size(1), qkv.size(3), qkv.size(4)};
   at::Tensor out = at::full({shape.batch, shape.tokens, shape.heads, shape.head_dim}, std::nan(""), qkv.options());
   nd::kernels::attention_on(isa, static_cast<const T*>(qkv.const_data_ptr()), static_cast<T*>(out.mutable_data_ptr()),
@@ -46,7 +46,7 @@ at::Tensor run_in(const at::Tensor& qkv, Isa isa, AttentionScratch& scratch) {
 }
 
 at::Tensor run(const at::Tensor& qkv, Isa isa) {
-  AttentionScratch scratch;
+  Scratch scratch;
   return qkv.scalar_type() == at::kFloat ? run_in<float>(qkv, isa, scratch) : run_in<uint16_t>(qkv, isa, scratch);
 }
 
@@ -164,7 +164,7 @@ TEST("bfloat16 in and out, everything between in float") {
 }
 
 TEST("an empty batch is left alone, and one scratch serves every shape") {
-  AttentionScratch scratch;
+  Scratch scratch;
   for (const AttentionShape& shape : kShapes) {
     const at::Tensor qkv = make_qkv(shape);
     EXPECT(same_bits(run_in<float>(qkv, nd::kernels::best_isa(), scratch), run(qkv, nd::kernels::best_isa())));

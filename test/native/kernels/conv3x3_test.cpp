@@ -15,7 +15,7 @@
 namespace {
 
 using nd::kernels::Conv3x3Epilogue;
-using nd::kernels::Conv3x3Scratch;
+using nd::kernels::Scratch;
 using nd::kernels::Conv3x3Shape;
 using nd::kernels::Conv3x3Weights;
 using nd::kernels::Isa;
@@ -69,7 +69,7 @@ at::Tensor run(const Inputs& in, Isa isa) {
   const Conv3x3Weights<float> weights(in.weight.const_data_ptr<float>(), in.sizes.out, in.sizes.in);
   const auto [batch, height, width] = in.sizes.shape;
   at::Tensor y = at::full({batch, height, width, in.sizes.out}, std::nan(""), at::kFloat);
-  Conv3x3Scratch scratch;
+  Scratch scratch;
   nd::kernels::conv3x3_on(isa, in.x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), in.sizes.shape, weights,
                           in.epilogue(), scratch);
   return y;
@@ -124,7 +124,7 @@ TEST("the residual may be the output") {
   for (const Case& sizes : kCases) {
     const Inputs in = make_inputs(sizes, true);
     const Conv3x3Weights<float> weights(in.weight.const_data_ptr<float>(), sizes.out, sizes.in);
-    Conv3x3Scratch scratch;
+    Scratch scratch;
     at::Tensor y = in.residual.clone();
     Conv3x3Epilogue<float> epilogue = in.epilogue();
     epilogue.residual = y.const_data_ptr<float>();
@@ -183,7 +183,7 @@ TEST("bfloat16 is rounded once, at the end") {
     packed.unpack(bits(back));
     EXPECT(same_bits(back, weight));
     for (const Isa isa : isas()) {
-      Conv3x3Scratch scratch;
+      Scratch scratch;
       at::Tensor y = at::empty_like(residual);
       nd::kernels::conv3x3_on(isa, bits(x), bits(y), sizes.shape, packed, epilogue, scratch);
       EXPECT(same_bits(y, run(in, isa).to(at::kBFloat16)));
@@ -192,7 +192,7 @@ TEST("bfloat16 is rounded once, at the end") {
 }
 
 TEST("one scratch serves convolutions of every size in turn") {
-  Conv3x3Scratch scratch;
+  Scratch scratch;
   for (int round = 0; round < 2; ++round) {
     for (const Case& sizes : kCases) {
       const Inputs in = make_inputs(sizes, true);

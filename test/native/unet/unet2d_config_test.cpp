@@ -55,9 +55,10 @@ TEST("every key is read, and unknown ones are not") {
 
 TEST("the old prefix of block types, swish and null resampling mean what they mean in diffusers") {
   const auto config = parse(R"("down_block_types":["UNetResDownBlock2D","UNetResAttnDownBlock2D"],"act_fn":"swish",
-                               "downsample_type":null,"num_class_embeds":10,"sample_size":32)");
+                               "downsample_type":null,"upsample_type":"","num_class_embeds":10,"sample_size":32)");
   EXPECT(config.down_block_types[1] == nd::DownBlockType::attention);
   EXPECT(config.act_fn == nd::Activation::silu && config.downsample_type == nd::ResampleType::conv);
+  EXPECT(config.upsample_type == nd::ResampleType::conv);
   EXPECT(config.class_embedding == nd::ClassEmbedding::table && config.num_class_embeds == 10);
   EXPECT(config.sample_size == std::pair(int64_t{32}, int64_t{32}));
 }

@@ -75,6 +75,29 @@ TEST("missing, unexpected and misshapen tensors are listed in one error") {
     if (message.find(part) == std::string::npos) check::failed(__FILE__, __LINE__, "'", part, "' is not in ", message);
 }
 
+TEST("all of them are listed, however many") {
+  const nd::NamedTensors other{{"other", at::zeros(1)}};
+  const auto message = EXPECT_ERROR(checkpoint, "1 unexpected: other", load(plain_case(), {}, other));
+  for (const auto& [name, weight] : draw_weights(plain_case())) {
+    if (message.find(name) == std::string::npos) check::failed(__FILE__, __LINE__, "'", name, "' is not in ", message);
+  }
+}
+
+TEST("the frequencies that the constructor draws twice are missing once") {
+  const auto& fourier = RecordedUNets::get().named("fourier");
+  auto weights = draw_weights(fourier);
+  std::erase_if(weights, [](const auto& weight) { return weight.first == "time_proj.weight"; });
+  const auto message = EXPECT_ERROR(checkpoint, "1 missing: time_proj.weight", load(fourier, {}, weights));
+  EXPECT_EQUAL(message.find("time_proj.weight"), message.rfind("time_proj.weight"));
+}
+
+TEST("names without end are counted") {
+  nd::NamedTensors many;
+  for (int i = 0; i < 20000; ++i) many.emplace_back("a.tensor.with.quite.a.name." + std::to_string(i), at::zeros(1));
+  const auto message = EXPECT_ERROR(checkpoint, "20000 unexpected", load(plain_case(), {}, many));
+  EXPECT(message.size() < 300'000 && message.find("more") != std::string::npos);
+}
+
 TEST("a tensor that holds no floats is refused by name") {
   auto weights = draw_weights(plain_case());
   weights.front().second = weights.front().second.to(at::kLong);

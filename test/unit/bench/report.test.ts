@@ -27,7 +27,7 @@ describe('bench: report', () => {
   });
 
   it('writes three digits and a unit', () => {
-    assert.deepEqual([0.0123456, 1.5, 0.2].map(formatSeconds), ['12.3 ms', '1.50 s', '200 ms']);
+    assert.deepEqual([0.0123456, 1.5, 0.2, 6.54e-6].map(formatSeconds), ['12.3 ms', '1.50 s', '200 ms', '6.54 µs']);
     assert.deepEqual([0, 0.00123, 1234].map(threeDigits), ['0', '0.00123', '1234']);
   });
 

@@ -23,6 +23,11 @@ describe('config/unet2d-config', () => {
     assert.deepEqual([config.midBlockType, config.attentionHeadDim, config.normNumGroups, config.sampleSize], [null, null, null, null]);
   });
 
+  it("takes activations in any case, and null and '' for conv, as diffusers does", () => {
+    const { config } = parseUNet2DConfig({ act_fn: 'SiLU', downsample_type: null, upsample_type: '' });
+    assert.deepEqual([config.actFn, config.downsampleType, config.upsampleType], ['silu', 'conv', 'conv']);
+  });
+
   const bad: [object, string][] = [
     [{ act_fn: 'tanh' }, 'act_fn must be one of silu, swish, mish, gelu, relu, got "tanh"'],
     [{ actFn: null }, 'actFn must be one of silu, swish, mish, gelu, relu, got null'],

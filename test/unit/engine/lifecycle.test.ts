@@ -167,6 +167,7 @@ describe('engine/lifecycle', () => {
     assert.equal(stats.images, 8);
     assert.equal(stats.sampleSteps, 80);
     assert.ok(stats.steps >= 20 && stats.steps < 80, `${stats.steps} batches`);
+    assert.ok(stats.batchOccupancy > 0.2 && stats.batchOccupancy <= 1);
     assert.ok(stats.stepsPerSecond > 0 && stats.imagesPerSecond > 0);
     assert.ok(stats.latency.p50 > 0 && stats.latency.p99 >= stats.latency.p95 && stats.latency.p95 >= stats.latency.p50);
     assert.ok(stats.unetSeconds > 0 && stats.loopSeconds >= stats.unetSeconds);

@@ -112,16 +112,22 @@ describe('models/UNet2DModel', () => {
     });
 
     it('cast to any dtype, from any: half weights are written as such', async () => {
-      const half = await UNet2DModel.fromPretrained(join(folder, 'unet'), { dtype: 'bfloat16' });
-      assert.equal(half.dtype, 'bfloat16');
-      await half.savePretrained(join(folder, 'half'));
-      const tensors = await readSafetensors(join(folder, 'half', WEIGHTS));
-      assert.ok([...tensors.values()].every(({ dtype }) => dtype === 'BF16'));
-      const back = await UNet2DModel.fromPretrained(join(folder, 'half'));
-      assert.equal(back.dtype, 'float32');
-      const [a, b] = [await predictionOf(back), await predictionOf(tinyUNet())];
-      const error = Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
-      assert.ok(error > 0 && error < 0.1, String(error));
+      const wanted = await predictionOf(tinyUNet());
+      for (const [from, stored] of [['float32', 'F32'], ['float16', 'F16'], ['bfloat16', 'BF16']] as const) {
+        const path = join(folder, from);
+        const unet = await UNet2DModel.fromPretrained(join(folder, 'unet'), { dtype: from });
+        assert.equal(unet.dtype, from);
+        await unet.savePretrained(path);
+        const tensors = await readSafetensors(join(path, WEIGHTS));
+        assert.ok([...tensors.values()].every(({ dtype }) => dtype === stored));
+        assert.equal((await UNet2DModel.fromPretrained(path)).dtype, 'float32');
+        for (const to of ['float32', 'float64', 'float16', 'bfloat16'] as const) {
+          const again = await predictionOf(await UNet2DModel.fromPretrained(path, { dtype: to }));
+          const error = Math.max(...again.map((x, i) => Math.abs(x - wanted[i]!)));
+          const isHalf = stored !== 'F32' || to.endsWith('16');
+          assert.ok(isHalf ? error > 0 && error < 0.1 : error < 1e-5, `${from} as ${to}: ${error}`);
+        }
+      }
     });
 
     it('read shards through their index, and a variant where it is asked for', async () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, type UNetLike } from '../../../ts/index';
+import { DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, type UNet2DModel, type UNetLike } from '../../../ts/index';
+import { predictionOf, tinyUNet } from '../models/tiny-unet';
 import { assertSame, fresh, inFolder, MODEL, rejects, TinyUNet } from './helpers';
 
 type AnyPipeline = DDIMPipeline | DDPMPipeline;
@@ -103,6 +104,24 @@ describe('pipelines: fromPretrained', () => {
       assert.ok(pipe instanceof DDIMPipeline);
       await rejects(() => DDIMPipeline.fromPretrained(folder, { subfolder: 'c' }), 'ERR_NOT_FOUND', /has no folder c/);
       await rejects(() => DDIMPipeline.fromPretrained(folder, { subfolder: '../c' }), 'ERR_ARGUMENT', /subfolder must be/);
+    });
+  });
+
+  it('a variant of the weights, in a subfolder', async () => {
+    await inFolder(async (folder) => {
+      const path = join(folder, 'a/b');
+      await mkdir(join(path, 'scheduler'), { recursive: true });
+      await writeFile(join(path, 'scheduler/scheduler_config.json'), '{}');
+      const config = { inChannels: 1, outChannels: 1 };
+      const [plain, averaged] = [tinyUNet(config), tinyUNet(config, 1)];
+      await averaged.savePretrained(join(path, 'unet'));
+      await rename(join(path, 'unet', WEIGHTS), join(path, 'unet', WEIGHTS.replace('.', '.ema.')));
+      await plain.savePretrained(join(path, 'unet'));
+      for (const [expected, variant] of [[plain, {}], [averaged, { variant: 'ema' }]] as const) {
+        const pipe = await DDIMPipeline.fromPretrained(folder, { subfolder: 'a/b', ...variant });
+        assert.deepEqual(await predictionOf(pipe.unet as UNet2DModel), await predictionOf(expected));
+      }
+      await rejects(() => DDIMPipeline.fromPretrained(path, { variant: 'fp16' }), 'ERR_NOT_FOUND', /no variant "fp16"/);
     });
   });
 
