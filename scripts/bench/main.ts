@@ -1,6 +1,7 @@
 // `npm run bench NAME`: measures and prints, and asserts nothing but that what is timed gives the right numbers.
 import { Command } from 'commander';
 import { LeftOut } from './arms';
+import { engineCommand } from './engine';
 import { stepCommand } from './step';
 import { unetCommand } from './unet';
 
@@ -9,7 +10,8 @@ async function main(): Promise<void> {
     .description('Measures this project against what else a user could run, all in one run, arms in turn.')
     .addHelpText('after', '\nEach bench explains itself: npm run bench -- unet --help')
     .addCommand(unetCommand())
-    .addCommand(stepCommand());
+    .addCommand(stepCommand())
+    .addCommand(engineCommand());
   try {
     await program.parseAsync();
   } catch (error) {

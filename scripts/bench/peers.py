@@ -216,6 +216,52 @@ def output_pipeline(id: str, seed: int, file: str) -> dict:
     return {}
 
 
+# --- a server -------------------------------------------------------------------------------------------------------
+def load_server(id: str, folder: str, scheduler: dict, limit: int) -> dict:
+    from diffusers import DDIMPipeline, DDIMScheduler
+
+    unet = unet_of(folder).to(memory_format=torch.channels_last)
+    pipeline = DDIMPipeline(unet, DDIMScheduler.from_config(scheduler))
+    pipeline.set_progress_bar_config(disable=True)
+
+    def draw(seeds: list[int], steps: int):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return pipeline(len(seeds), generators, num_inference_steps=steps, output_type="np").images
+
+    for batch in range(1, limit + 1):  # oneDNN prepares its kernels for each size once
+        draw([0] * batch, 1)
+    ARMS[id] = draw
+    return {}
+
+
+def serve(id: str, trace: list[dict], limit: int, file: str | None = None) -> dict:
+    """Plays a trace: whenever it is free, it takes the waiting requests with the oldest one's step count, up to `limit`.
+
+    Latencies count from the arrivals that the trace states. The images go into `file` after that, where one is named.
+    """
+    latencies, images = [None] * len(trace), [None] * len(trace)
+    coming, waiting = list(range(len(trace)))[::-1], []
+    started = time.perf_counter()
+    while coming or waiting:
+        now = time.perf_counter() - started
+        while coming and trace[coming[-1]]["arrival"] <= now:
+            waiting.append(coming.pop())
+        if not waiting:
+            time.sleep(trace[coming[-1]]["arrival"] - now)
+            continue
+        steps = trace[waiting[0]]["steps"]
+        batch = [index for index in waiting if trace[index]["steps"] == steps][:limit]
+        waiting = [index for index in waiting if index not in batch]
+        drawn = ARMS[id]([trace[index]["seed"] for index in batch], steps)
+        finished = time.perf_counter() - started
+        for index, image in zip(batch, drawn):
+            latencies[index], images[index] = finished - trace[index]["arrival"], image
+    if file is not None:
+        with open(file, "wb") as stream:
+            stream.writelines(image.astype("float32").tobytes() for image in images)
+    return {"latencies": latencies, "seconds": finished}
+
+
 def unload(id: str) -> dict:
     ARMS.pop(id, None)
     if not ARMS:  # a reset would have the arms that are left compiled again
@@ -228,7 +274,7 @@ REQUESTS = {
     f.__name__: f
     for f in (
         hello, export_onnx, export_torchscript, load, run, output, load_step, run_step, output_step, load_pipeline,
-        run_pipeline, output_pipeline, unload,
+        run_pipeline, output_pipeline, load_server, serve, unload,
     )
 }  # fmt: skip
 
