@@ -9,6 +9,12 @@ namespace {
 /// Shapes whose costs are remembered without a request of theirs.
 constexpr size_t kMaxLines = 64;
 
+/// What a batch may lose of the best time per sample: where many wait, and where few do.
+constexpr double kToleranceFull = 0.02, kToleranceFew = 0.2;
+
+/// Every so many steps a larger batch is tried.
+constexpr int64_t kTryEvery = 64;
+
 }  // namespace
 
 BatchPolicy::Line& BatchPolicy::line_of(SampleShape shape) {
@@ -16,7 +22,7 @@ BatchPolicy::Line& BatchPolicy::line_of(SampleShape shape) {
   if (found != lines_.end()) return found->second;
   forget_idle_lines();
   auto& line = lines_[shape];
-  line.knee = max_batch_;
+  line.knee_full = line.knee_few = max_batch_;
   return line;
 }
 
@@ -46,6 +52,14 @@ void BatchPolicy::remove(uint64_t id) {
   requests_.erase(found);
 }
 
+int64_t BatchPolicy::batch_of(const Line& line) const {
+  const auto waiting = static_cast<int64_t>(line.ranks.size());
+  if (waiting > line.knee_full && line.steps % kTryEvery == kTryEvery - 1) {
+    return std::min({waiting, max_batch_, 2 * line.knee_full});
+  }
+  return std::min({waiting, line.knee_full, std::max(line.knee_few, (waiting + 1) / 2)});
+}
+
 BatchPolicy::Batch BatchPolicy::select() const {
   const std::pair<const SampleShape, Line>* next = nullptr;
   for (const auto& entry : lines_) {
@@ -56,27 +70,28 @@ BatchPolicy::Batch BatchPolicy::select() const {
   }
   if (next == nullptr) return {};
   Batch batch{next->first, {}};
-  for (const auto& rank : next->second.ranks) {
-    if (static_cast<int64_t>(batch.ids.size()) == next->second.knee) break;
-    batch.ids.push_back(rank.id);
-  }
+  const auto count = static_cast<size_t>(batch_of(next->second));
+  for (auto rank = next->second.ranks.begin(); batch.ids.size() < count; ++rank) batch.ids.push_back(rank->id);
   return batch;
 }
 
 void BatchPolicy::ran(SampleShape shape, int64_t batch, double seconds) {
-  line_of(shape).served += seconds;
+  auto& line = line_of(shape);
+  line.served += seconds;
+  ++line.steps;
   measured(shape, batch, seconds);
 }
 
 void BatchPolicy::measured(SampleShape shape, int64_t batch, double seconds) {
   auto& line = line_of(shape);
   line.costs.record(batch, seconds);
-  line.knee = line.costs.knee(max_batch_);
+  line.knee_full = line.costs.knee(max_batch_, kToleranceFull);
+  line.knee_few = line.costs.knee(max_batch_, kToleranceFew);
 }
 
 int64_t BatchPolicy::limit(SampleShape shape) const {
   const auto found = lines_.find(shape);
-  return found == lines_.end() ? max_batch_ : found->second.knee;
+  return found == lines_.end() ? max_batch_ : found->second.knee_full;
 }
 
 }  // namespace nd

@@ -18,7 +18,10 @@ using SampleShape = std::array<int64_t, 3>;
 ///
 /// - Of one shape, higher priorities go first, then older requests (ids count up): a request that has begun is finished
 ///   before a younger one begins, which with a full batch gives the shortest times to the end.
-/// - A batch is as large as the shape's knee (StepCosts), and no larger than max_batch.
+/// - Of n requests min(n, K_full, max(K_few, ⌈n/2⌉)) share a step, K being the shape's knees (StepCosts): where few wait a
+///   larger batch would only slow the older ones, where many do the time per sample counts. K_full ≤ max_batch.
+/// - Now and then, where enough wait, a batch is twice as large: what a size took once, among other processes, is not
+///   believed for ever.
 /// - Shapes take turns by the time they have had (stride scheduling, Waldspurger & Weihl 1995): each gets its share of the
 ///   time however dear its steps are. A higher priority comes before any turn.
 class BatchPolicy {
@@ -42,7 +45,7 @@ class BatchPolicy {
 
   bool empty() const { return requests_.empty(); }
   size_t size() const { return requests_.size(); }
-  /// How many samples of a shape a batch has now at most.
+  /// How many samples of a shape a batch has at most, however many wait.
   int64_t limit(SampleShape shape) const;
 
  private:
@@ -58,14 +61,16 @@ class BatchPolicy {
   struct Line {
     std::set<Rank> ranks;
     double served = 0;  // seconds
+    int64_t steps = 0;
     StepCosts costs;
-    int64_t knee;
+    int64_t knee_full, knee_few;
   };
   struct Place {
     SampleShape shape;
     int64_t priority;
   };
   Line& line_of(SampleShape shape);
+  int64_t batch_of(const Line& line) const;
   void forget_idle_lines();
 
   int64_t max_batch_;

@@ -21,7 +21,7 @@ struct EngineStats {
   double images_per_second = 0;
   double p50 = 0, p95 = 0, p99 = 0;    // milliseconds from submission to the end, of the last kLatencies images
   double unet_seconds = 0;    // in the model
-  double busy_seconds = 0;    // in the loop, waiting left out
+  double busy_seconds = 0;    // of the loop, from waking to waiting for requests; waiting for threads left out
 };
 
 /// Counts what the engine does. Not synchronised.
@@ -32,7 +32,8 @@ class EngineMeter {
 
   explicit EngineMeter(EngineClock::time_point now) : start_(now) {}
 
-  void ran(int64_t samples, double unet_seconds, double busy_seconds, EngineClock::time_point now);
+  void ran(int64_t samples, double unet_seconds, EngineClock::time_point now);
+  void busy(double seconds) { counts_.busy_seconds += seconds; }
   void done(double milliseconds, EngineClock::time_point now);
   void failed() { ++counts_.failed; }
 

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "core/errors.h"
@@ -18,21 +19,28 @@ double seconds_between(EngineClock::time_point from, EngineClock::time_point to)
 
 std::exception_ptr error_of(ErrorCode code, const char* message) { return std::make_exception_ptr(Error(code, message)); }
 
+/// Runs of each batch size in a warm-up.
+constexpr int kTrials = 3;
+
 /// This thread's share of the process's threads, for one step.
 class Threads {
  public:
-  explicit Threads(const std::atomic<bool>& stopping) {
+  explicit Threads(const std::atomic<bool>& stopping) : asked_(EngineClock::now()) {
     auto& budget = ThreadBudget::process();
     budget.announce();
     threads_ = budget.acquire(std::numeric_limits<int>::max(), stopping);
     if (threads_ > 0) at::set_num_threads(threads_);  // OpenMP keeps the number per thread
+    waited_ = seconds_between(asked_, EngineClock::now());
   }
   ~Threads() { ThreadBudget::process().release(threads_); }
   Threads(const Threads&) = delete;
   explicit operator bool() const { return threads_ > 0; }
+  double waited() const { return waited_; }
 
  private:
+  EngineClock::time_point asked_;
   int threads_;
+  double waited_;
 };
 
 at::Tensor output_of(const at::Tensor& x, SampleOutput output) {
@@ -121,6 +129,8 @@ void SamplerEngine::loop() {
     expire();
     run_step();
     tell();
+    const std::lock_guard lock(mutex_);
+    meter_.busy(seconds_between(woken_, EngineClock::now()) - waited_);
   }
   end_all();
   events_.push_back({.kind = EngineEvent::Kind::closed});
@@ -134,6 +144,8 @@ bool SamplerEngine::take_in() {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [this] { return closing_ || !policy_.empty() || !inbox_.empty(); });
     std::swap(inbox, inbox_);
+    woken_ = EngineClock::now();
+    waited_ = 0;
   }
   for (auto& request : inbox.requests) {
     const auto& asked = request->asked;
@@ -160,9 +172,11 @@ void SamplerEngine::try_out(const Trial& trial) {
     const Threads threads(closing_);
     if (!threads) fail(ErrorCode::closed, "this engine was closed");
     for (const auto batch : trial.batch_sizes) {
-      // The first run of a size sets things up that later ones find.
+      // The first run of a size sets things up that later ones find; of those the best is the one least disturbed.
       runner_.trial(trial.shape, batch, closing_);
-      policy_.measured(trial.shape, batch, runner_.trial(trial.shape, batch, closing_));
+      double seconds = std::numeric_limits<double>::infinity();
+      for (int i = 0; i < kTrials; ++i) seconds = std::min(seconds, runner_.trial(trial.shape, batch, closing_));
+      policy_.measured(trial.shape, batch, seconds);
     }
     const std::lock_guard lock(mutex_);
     batch_limit_ = policy_.limit(trial.shape);
@@ -195,7 +209,7 @@ void SamplerEngine::run_step() {
   // 2. run
   const Threads threads(closing_);
   if (!threads) return;
-  const auto start = EngineClock::now();
+  waited_ = threads.waited();
   double unet_seconds = 0;
   try {
     unet_seconds = runner_.run(batch, closing_);
@@ -207,11 +221,9 @@ void SamplerEngine::run_step() {
   // 3. settle
   const auto samples = static_cast<int64_t>(batch.size());
   for (auto* request : batch) settle(*request);
-  const auto now = EngineClock::now();
-  const auto seconds = seconds_between(start, now);
-  if (unet_seconds > 0) policy_.ran(selected.shape, samples, seconds);
+  if (unet_seconds > 0) policy_.ran(selected.shape, samples, unet_seconds);
   const std::lock_guard lock(mutex_);
-  meter_.ran(samples, unet_seconds, seconds, now);
+  meter_.ran(samples, unet_seconds, EngineClock::now());
   batch_limit_ = policy_.limit(selected.shape);
 }
 

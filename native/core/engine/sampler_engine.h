@@ -81,6 +81,8 @@ class SamplerEngine {
   std::unordered_map<uint64_t, std::unique_ptr<RunningRequest>> requests_;
   std::set<std::pair<EngineClock::time_point, uint64_t>> deadlines_;
   std::vector<EngineEvent> events_;
+  EngineClock::time_point woken_;
+  double waited_ = 0;  // for threads, since it woke
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, idle_;

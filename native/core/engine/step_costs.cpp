@@ -17,8 +17,8 @@ double on_line(int64_t batch, std::pair<const int64_t, double> a, std::pair<cons
 void StepCosts::record(int64_t batch, double seconds) {
   const auto [entry, first] = seconds_.emplace(batch, seconds);
   if (first) return;
-  // Another process, or a first run's set-up, makes a step slower, never faster: down soon, up slowly.
-  entry->second += (seconds < entry->second ? 0.5 : 0.1) * (seconds - entry->second);
+  // Another process, or a first run's set-up, makes a step slower, never faster: down at once, up slowly.
+  entry->second += (seconds < entry->second ? 1.0 : 0.1) * (seconds - entry->second);
 }
 
 double StepCosts::estimate(int64_t batch) const {
@@ -33,12 +33,12 @@ double StepCosts::estimate(int64_t batch) const {
   return std::max(on_line(batch, *std::prev(below), *below), below->second);
 }
 
-int64_t StepCosts::knee(int64_t most) const {
+int64_t StepCosts::knee(int64_t most, double tolerance) const {
   if (seconds_.size() < 2) return most;
   double best = std::numeric_limits<double>::infinity();
   for (int64_t batch = 1; batch <= most; ++batch) best = std::min(best, estimate(batch) / static_cast<double>(batch));
   for (int64_t batch = 1; batch < most; ++batch) {
-    if (estimate(batch) / static_cast<double>(batch) <= (1 + kTolerance) * best) return batch;
+    if (estimate(batch) / static_cast<double>(batch) <= (1 + tolerance) * best) return batch;
   }
   return most;
 }

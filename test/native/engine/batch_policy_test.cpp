@@ -98,6 +98,35 @@ TEST("a batch is no larger than its shape's knee") {
   EXPECT_EQUAL(policy.limit(kLarge), int64_t{64});
 }
 
+TEST("few requests: no larger a batch than pays well; more of them: half, up to the knee") {
+  BatchPolicy policy(64);
+  // c(b) = 1 + b: knees 28 (2 %) and 5 (20 %).
+  for (const int64_t batch : {1, 2, 4, 8, 16, 32, 64}) policy.measured(kSmall, batch, 1.0 + static_cast<double>(batch));
+  size_t n = 0;
+  const auto batch_of = [&](size_t count) {
+    for (; n < count; ++n) policy.add(n, kSmall, 0);
+    return policy.select().ids.size();
+  };
+  EXPECT_EQUAL(batch_of(3), size_t{3});
+  EXPECT_EQUAL(batch_of(8), size_t{5});
+  EXPECT_EQUAL(batch_of(21), size_t{11});
+  EXPECT_EQUAL(batch_of(200), size_t{28});
+}
+
+TEST("a size that was slow once is tried again where enough wait") {
+  BatchPolicy policy(32);
+  for (uint64_t id = 0; id < 100; ++id) policy.add(id, kSmall, 0);
+  policy.measured(kSmall, 1, 2.0);
+  policy.measured(kSmall, 4, 5.0);
+  for (const int64_t batch : {8, 16, 32}) policy.measured(kSmall, batch, 100.0);  // among other processes
+  EXPECT_EQUAL(policy.limit(kSmall), int64_t{4});
+  for (int i = 0; i < 64 * 12; ++i) {
+    const auto batch = static_cast<int64_t>(policy.select().ids.size());
+    policy.ran(kSmall, batch, 1.0 + static_cast<double>(batch));
+  }
+  EXPECT(policy.limit(kSmall) > 20);
+}
+
 TEST("many shapes come and go: nobody starves, and old ones are forgotten") {
   BatchPolicy policy(2);
   std::mt19937 random(1);
