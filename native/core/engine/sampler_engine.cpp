@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/engine/thread_share.h"
 #include "core/errors.h"
 #include "core/sampling/pixels.h"
 #include "core/thread_budget.h"
@@ -21,27 +22,6 @@ std::exception_ptr error_of(ErrorCode code, const char* message) { return std::m
 
 /// Runs of each batch size in a warm-up.
 constexpr int kTrials = 3;
-
-/// This thread's share of the process's threads, for one step.
-class Threads {
- public:
-  explicit Threads(const std::atomic<bool>& stopping) : asked_(EngineClock::now()) {
-    auto& budget = ThreadBudget::process();
-    budget.announce();
-    threads_ = budget.acquire(std::numeric_limits<int>::max(), stopping);
-    if (threads_ > 0) at::set_num_threads(threads_);  // OpenMP keeps the number per thread
-    waited_ = seconds_between(asked_, EngineClock::now());
-  }
-  ~Threads() { ThreadBudget::process().release(threads_); }
-  Threads(const Threads&) = delete;
-  explicit operator bool() const { return threads_ > 0; }
-  double waited() const { return waited_; }
-
- private:
-  EngineClock::time_point asked_;
-  int threads_;
-  double waited_;
-};
 
 at::Tensor output_of(const at::Tensor& x, SampleOutput output) {
   const c10::InferenceMode inference;
@@ -169,7 +149,7 @@ void SamplerEngine::expire() {
 void SamplerEngine::try_out(const Trial& trial) {
   EngineEvent event{.kind = EngineEvent::Kind::warmed, .id = trial.id};
   try {
-    const Threads threads(closing_);
+    const ThreadShare threads(closing_);
     if (!threads) fail(ErrorCode::closed, "this engine was closed");
     for (const auto batch : trial.batch_sizes) {
       // The first run of a size sets things up that later ones find; of those the best is the one least disturbed.
@@ -207,7 +187,7 @@ void SamplerEngine::run_step() {
   announce_room();
 
   // 2. run
-  const Threads threads(closing_);
+  const ThreadShare threads(closing_);
   if (!threads) return;
   waited_ = threads.waited();
   double unet_seconds = 0;

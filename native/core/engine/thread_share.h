@@ -1,0 +1,36 @@
+#pragma once
+
+#include <ATen/Parallel.h>
+
+#include <atomic>
+#include <chrono>
+#include <limits>
+
+#include "core/thread_budget.h"
+
+namespace nd {
+
+/// This thread's share of the process's threads, for one step; none where `stopping` turned true before there was one.
+class ThreadShare {
+ public:
+  explicit ThreadShare(const std::atomic<bool>& stopping) {
+    const auto asked = std::chrono::steady_clock::now();
+    auto& budget = ThreadBudget::process();
+    budget.announce();
+    threads_ = budget.acquire(std::numeric_limits<int>::max(), stopping);
+    if (threads_ > 0) at::set_num_threads(threads_);  // OpenMP keeps the number per thread
+    waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
+  }
+  ~ThreadShare() { ThreadBudget::process().release(threads_); }
+  ThreadShare(const ThreadShare&) = delete;
+
+  explicit operator bool() const { return threads_ > 0; }
+  /// Seconds.
+  double waited() const { return waited_; }
+
+ private:
+  int threads_;
+  double waited_;
+};
+
+}  // namespace nd
