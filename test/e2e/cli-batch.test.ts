@@ -50,7 +50,7 @@ describe('node-diffusers batch', function () {
     await write(jobsOf(5));
     const { stdout, stderr } = await succeeds('jobs.jsonl --out out');
     assert.match(stdout, /^out\/manifest\.jsonl\n5 images in [\d.]+ s, [\d.]+ images\/s; 0 kept, 0 failed\n$/);
-    assert.match(stderr, /^loaded the embedded model in .*\n$/);
+    assert.match(stderr, /^loaded the embedded model in [^\n]*\n(\d+% \|[^\n]*\n)*$/); // a slow machine tells how far it is
     assert.equal(await checkFolder(), 5);
     assert.deepEqual((await readdir(out)).sort(), ['manifest.jsonl', 'r1.png', 'r2.png', 'r3.png', 'r4.png', 'r5.png']);
     const { runs } = await manifest();

@@ -36,7 +36,7 @@ describe('node-diffusers sample', function () {
       stdout,
       /^new\/grid\.png\n5 images in [\d.]+ s, [\d.]+ images\/s \(DDIM, eta 0, 4 steps, seeds 0 … 4, cpu\)\n$/,
     );
-    assert.match(stderr, /^loaded the embedded model in .*; drawing 5 images in 4 steps\n$/);
+    assert.match(stderr, /^loaded the embedded model in .*; drawing 5 images in 4 steps\n(\d+% \|[^\n]*\n)*$/); // a slow machine tells how far it is
     const { width, height, channels } = await sharp(join(cwd, 'new/grid.png')).metadata();
     assert.deepEqual([width, height, channels], [3 * 34 + 2, 2 * 34 + 2, 1]);
     assert.deepEqual(await readdir(cwd, { recursive: true }), ['new', 'new/grid.png']);

@@ -65,7 +65,11 @@ export function batchCommand(): Command {
     .addOption(option('--batch <n>', 'the most at once', integerOption('--batch', 1, 4096)).default(64))
     .addOption(option('--shard <i/n>', 'only lines i, i + n, i + 2n, …', shardOption('--shard')))
     .addOption(
-      option('--format <name>', `of the images: ${IMAGE_FORMATS.join(', ')}`, choiceOption('--format', IMAGE_FORMATS)).default('png'),
+      option(
+        '--format <name>',
+        `of the images: ${IMAGE_FORMATS.join(', ')}`,
+        choiceOption('--format', IMAGE_FORMATS),
+      ).default('png'),
     )
     .option('--images <dir>', "the folder of the lines' start images (default: that of the jobs file)")
     .option('--json', 'print one JSON object at the end')

@@ -11,7 +11,11 @@ import { UsageError } from './usage';
 export type Pipeline = DDIMPipeline | DDPMPipeline;
 
 /** The pipeline of a folder, a hub repository or a file of a UNet, with the scheduler that was asked for. */
-export async function loadPipeline(options: ModelOptions & SamplerOptions, progress: Progress, signal: AbortSignal): Promise<Pipeline> {
+export async function loadPipeline(
+  options: ModelOptions & SamplerOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Pipeline> {
   const { model = EMBEDDED_MODEL, revision, variant, device, dtype } = options;
   const load = { device, ...(dtype === undefined ? {} : { dtype }), ...(variant === undefined ? {} : { variant }) };
   const isDDIM = options.scheduler === 'ddim';

@@ -13,8 +13,8 @@ export interface BatchJob {
   /** Names the image's file: `[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}`. Of two lines with one id the second fails. */
   id: string;
   /**
-   * An integer in 0 … 2^64 − 1, above 2^53 as a string of its digits (JSON's numbers end there). Default: one that is made
-   * from the id, the same in every run.
+   * An integer in 0 … 2^64 − 1, above 2^53 − 1 as a string of its digits (JSON's numbers end there). Default: one that is
+   * made from the id, the same in every run.
    */
   seed?: number | bigint | string | null;
   /** Default: the class of the run's scheduler. */
@@ -73,7 +73,10 @@ export interface ReadJob {
 }
 
 /** The class behind each name. */
-export const CLASS_OF_SCHEDULER = { ddim: 'DDIMScheduler', ddpm: 'DDPMScheduler' } as const satisfies Record<BatchScheduler, SchedulerKind>;
+const CLASS_OF_SCHEDULER = {
+  ddim: 'DDIMScheduler',
+  ddpm: 'DDPMScheduler',
+} as const satisfies Record<BatchScheduler, SchedulerKind>;
 
 const MAX_SEED = 2n ** 64n - 1n;
 

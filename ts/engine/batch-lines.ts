@@ -33,7 +33,10 @@ export interface JobLine {
 /** The longest line that is read: room for 100,000 timesteps, and a bound on what a hostile file takes of the memory. */
 export const MAX_LINE_BYTES = 1024 * 1024;
 
-const isBlank = ({ bytes }: Line): boolean => bytes !== null && bytes.every((byte) => byte === 32 || byte === 9 || byte === 13);
+/** Spaces, tabs and the carriage return of Windows' line ends. */
+const BLANKS: ReadonlySet<number> = new Set([32, 9, 13]);
+
+const isBlank = ({ bytes }: Line): boolean => bytes !== null && bytes.every((byte) => BLANKS.has(byte));
 
 /** The lines of `jobs` that are not blank, until the signal fires: then it throws. @throws NotFoundError, ArgumentError */
 export async function* readJobLines(jobs: BatchJobs, signal: AbortSignal): AsyncGenerator<JobLine, void, void> {

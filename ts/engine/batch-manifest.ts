@@ -14,6 +14,9 @@ import { checkSameRun, type BatchRecord, type BatchRunRecord } from './batch-rec
 
 const MANIFEST = /^manifest(-\d+-of-\d+)?\.jsonl$/;
 
+/** Names read at once: a folder may have a million. */
+const MANY = { bufferSize: 1024 };
+
 /** A record is a line of a jobs file and what is known of it besides. */
 const MAX_RECORD_BYTES = 2 * MAX_LINE_BYTES;
 
@@ -33,7 +36,7 @@ export async function readFinished(folder: string, run: BatchRunRecord, ids: Bat
   if (ids.finished === 0) return;
   const extension = EXTENSION_OF_FORMAT[run.format];
   // One look at the folder costs less than one at each image.
-  for await (const { name } of await opendir(folder)) {
+  for await (const { name } of await opendir(folder, MANY)) {
     if (name.endsWith(extension)) ids.found(name.slice(0, -extension.length));
     signal.throwIfAborted();
   }
@@ -41,7 +44,7 @@ export async function readFinished(folder: string, run: BatchRunRecord, ids: Bat
 
 async function manifestsIn(folder: string): Promise<string[]> {
   const names: string[] = [];
-  for await (const { name } of await opendir(folder)) if (MANIFEST.test(name)) names.push(name);
+  for await (const { name } of await opendir(folder, MANY)) if (MANIFEST.test(name)) names.push(name);
   return names.sort();
 }
 
@@ -51,7 +54,8 @@ async function readManifest(file: string, run: BatchRunRecord, ids: BatchIds, si
     if (!isTerminated) return; // torn, or being written by another shard's run
     const record = parseRecord(bytes);
     if (record === undefined) {
-      throw new ArgumentError(`line ${number} of ${file} is damaged; put it right, or take the line out to draw its image again`);
+      const advice = 'put it right, or take the line out to draw its image again';
+      throw new ArgumentError(`line ${number} of ${file} is damaged; ${advice}`);
     }
     if (record['record'] === 'run') checkSameRun(file, record, run);
     if (record['record'] === 'image') ids.finish(record['id'] as string, digestOf(record));

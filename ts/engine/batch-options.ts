@@ -33,7 +33,7 @@ export interface BatchOptions {
   format?: ImageFormat;
   /** The folder that the jobs' `image` paths start from. Default: that of the jobs file, else the current one. */
   images?: string;
-  /** An engine of one's own to draw with, over the same `unet`. Default: one for this run. */
+  /** An engine of one's own to draw with, of `batchSize` and over the same `unet`; it stays open. Default: one for this run. */
   engine?: Pick<SamplerEngine, 'sample'>;
   /** Ends the run after the step that is running; what is drawn by then is written and recorded. */
   signal?: AbortSignal;
@@ -109,11 +109,13 @@ export function checkBatchOptions(options: BatchOptions): CheckedBatchOptions {
 
 const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '' && !value.includes('\0');
 
-const isCount = (value: unknown, most: number): boolean => Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most;
+const isCount = (value: unknown, most: number): boolean =>
+  Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most;
 
 function isJobs(jobs: unknown): boolean {
   if (typeof jobs === 'string') return isPath(jobs);
-  return typeof jobs === 'object' && jobs !== null && (jobs instanceof Readable || Symbol.iterator in jobs || Symbol.asyncIterator in jobs);
+  if (typeof jobs !== 'object' || jobs === null) return false;
+  return jobs instanceof Readable || Symbol.iterator in jobs || Symbol.asyncIterator in jobs;
 }
 
 function checkDefaults(defaults: NonNullable<BatchOptions['defaults']>): void {
@@ -131,7 +133,6 @@ function checkShard(shard: BatchShard): void {
   checkOptions('shard', shard ?? null, ['index', 'count']);
   const { index, count } = shard;
   if (isCount(count, MAX_SHARDS) && isCount(index, count)) return;
-  throw new ArgumentError(
-    `shard must have a count in 1 … ${MAX_SHARDS} and an index in 1 … count, got ${showValue(index)} of ${showValue(count)}`,
-  );
+  const got = `${showValue(index)} of ${showValue(count)}`;
+  throw new ArgumentError(`shard must have a count in 1 … ${MAX_SHARDS} and an index in 1 … count, got ${got}`);
 }

@@ -81,14 +81,14 @@ async function runLocked(options: CheckedBatchOptions, total: number | null, sto
   // The manifest's own, since other shards may be at work: what a killed run left in it is nobody's.
   const temporaryFolder = join(out, `.${basename(options.manifest)}.tmp`);
   const inFlight = batchSize + spare(batchSize);
-  const own = options.engine === undefined ? new SamplerEngine(unet, { maxBatchSize: batchSize, maxQueue: inFlight }) : undefined;
+  const own = options.engine === undefined && new SamplerEngine(unet, { maxBatchSize: batchSize, maxQueue: inFlight });
+  const engine = own || options.engine!;
   try {
     await renew(temporaryFolder);
-    const engine = options.engine ?? own!;
     const work = new BatchWork({ options, engine, schedulers, ids, manifest, temporaryFolder, total, inFlight, stop });
     return await work.run();
   } finally {
-    await own?.close();
+    if (own) await own.close();
     await manifest.close();
     await rm(temporaryFolder, { recursive: true, force: true }).catch(() => undefined); // or by the next run
   }

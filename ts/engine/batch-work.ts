@@ -94,16 +94,15 @@ export class BatchWork {
     if (problem !== undefined) throw new ArgumentError(problem);
     const job = readJob(value, { scheduler: schedulers.default, ...options.defaults }, seedOfId);
     if (first === number) return job;
-    throw new ArgumentError(`id must be of one line only, got ${JSON.stringify(job.id)}, which line ${first} has`);
+    throw new ArgumentError(`id must be of one line only, got "${job.id}", which line ${first} has`);
   }
 
   /** @throws ArgumentError if the image is there, drawn with other options. */
   private isFinished({ id, seed, options }: ReadJob): boolean {
     const before = this.parts.ids.finishedWith(id);
     if (before === undefined || before === digestOptions(seed, options)) return before !== undefined;
-    throw new ArgumentError(
-      `${JSON.stringify(id)} is there already, drawn with other options (the manifest has them); take another id, or take its image away`,
-    );
+    const advice = 'take another id, or take its image away';
+    throw new ArgumentError(`"${id}" is there already, drawn with other options (the manifest has them); ${advice}`);
   }
 
   private async draw(line: number, job: ReadJob): Promise<void> {

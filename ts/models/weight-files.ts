@@ -57,7 +57,8 @@ function isShardOf(index: string, { variant }: WeightsChoice): (name: string) =>
  */
 export function shardsOf(index: string, weightMap: Readonly<Record<string, unknown>>): string[] {
   return [...new Set(Object.values(weightMap))].sort().map((shard) => {
-    if (typeof shard === 'string' && basename(shard) === shard && !shard.startsWith('.')) return join(dirname(index), shard);
+    const isName = typeof shard === 'string' && basename(shard) === shard && !shard.startsWith('.');
+    if (isName) return join(dirname(index), shard);
     throw new CheckpointError(`${index}: weight_map must name files beside it, got ${showValue(shard)}`);
   });
 }
