@@ -46,7 +46,6 @@ class Machine : private PickleBytes {
     push(made);
   }
   void push_text(uint64_t length) { push_named(Kind::text, text(length), {}); }
-
   /// The values above the last mark are all that an opcode may reach.
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
   PickleValue* pop() {
