@@ -183,7 +183,10 @@ EngineHandle::EngineHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
         read_model(info[0]), options, [box = mailbox_](std::vector<EngineEvent> events) { box->put(std::move(events)); });
     // A property, not a reference of ours: the callback's closure may hold this handle, and both be collected together.
     info.This().As<Napi::Object>().Set("onEvents", info[3]);
-    stop_ = js.at_end([this] { engine_.reset(); });
+    stop_ = js.at_end([this] {
+      engine_.reset();
+      mailbox_->leave();
+    });
   });
 }
 
@@ -271,16 +274,16 @@ void EngineHandle::close(const Napi::CallbackInfo& info) {
 void EngineHandle::settle(Napi::Env env, std::vector<EngineEvent> events) {
   Napi::HandleScope scope(env);
   const auto self = Value();  // kept while its callback runs
-  auto list = Napi::Array::New(env, events.size());
-  {
-    c10::InferenceMode inference;
-    for (uint32_t i = 0; i < events.size(); ++i) list[i] = event_to_js(env, events[i]);
-  }
   for (const auto& event : events) {
     if (ends_work(event)) end_work(env);
     if (event.kind != EngineEvent::Kind::closed) continue;
     last_stats_ = engine_->stats();
     join(env);
+  }
+  auto list = Napi::Array::New(env, events.size());
+  {
+    c10::InferenceMode inference;
+    for (uint32_t i = 0; i < events.size(); ++i) list[i] = event_to_js(env, events[i]);
   }
   self.Get("onEvents").As<Napi::Function>().Call(self, {list});
 }

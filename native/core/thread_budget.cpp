@@ -45,7 +45,11 @@ bool ThreadBudget::has_room() const {
 
 int ThreadBudget::acquire(int workers, const std::atomic<bool>& stopping) {
   std::unique_lock lock(mutex_);
-  freed_.wait(lock, [&] { return stopping || in_use_ < limit_; });
+  const auto ticket = next_ticket_++;
+  waiting_.insert(ticket);
+  freed_.wait(lock, [&] { return stopping || (*waiting_.begin() == ticket && in_use_ < limit_); });
+  waiting_.erase(ticket);
+  freed_.notify_all();  // the next one's turn
   if (stopping) return 0;
   const int share = limit_ / std::clamp(jobs_, 1, workers);
   const int threads = std::clamp(share, 1, limit_ - in_use_);

@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
+#include <set>
 
 namespace nd {
 
@@ -29,7 +31,7 @@ class ThreadBudget {
 
   bool has_room() const;
 
-  /// Waits until a thread is free and gives the job its threads, at least 1; 0 where `stopping` has become true. At most
+  /// Waits, first come first served, until a thread is free and gives the job its threads, at least 1; 0 where `stopping` has become true. At most
   /// `workers` jobs of the caller run at once.
   int acquire(int workers, const std::atomic<bool>& stopping);
   /// The job that acquired them has ended.
@@ -47,6 +49,8 @@ class ThreadBudget {
   int in_use_ = 0;
   int peak_ = 0;
   int jobs_ = 0;  // handed in and not ended
+  uint64_t next_ticket_ = 0;
+  std::set<uint64_t> waiting_;
 };
 
 }  // namespace nd

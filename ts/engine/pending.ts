@@ -1,6 +1,6 @@
-import { abortError, ClosedError } from '../errors';
+import { abortError, ClosedError, DeadlineError } from '../errors';
 import { onAbort } from '../models/abortable';
-import type { EngineEvent, EngineRequest, TensorHandle } from '../native/addon-types';
+import type { EngineEvent, EngineRequest } from '../native/addon-types';
 import type { ReadRequest } from './read-request';
 import type { EngineProgress, SampleRequest } from './request';
 import { toSample } from './sample-output';
@@ -10,12 +10,12 @@ type SampleEvent = Extract<EngineEvent, { kind: 'step' | 'done' | 'failed' }>;
 /** A request from its call to its end, which comes once: from the engine, the signal, or a throw of `onStep`. */
 export class PendingSample {
   readonly promise: Promise<unknown>;
-  readonly native: EngineRequest;
   /** The engine's, once it has taken the request. */
   id: number | undefined;
   private end!: { resolve(value: unknown): void; reject(reason: unknown): void };
   private over = false;
   private readonly forgetSignal: (() => void) | undefined;
+  private timer: NodeJS.Timeout | undefined;
 
   /** @param giveUp told once where the request ends before the engine ends it */
   constructor(
@@ -23,16 +23,31 @@ export class PendingSample {
     private readonly request: SampleRequest,
     private readonly giveUp: (request: PendingSample) => void,
   ) {
-    this.native = read.native;
     this.promise = new Promise((resolve, reject) => (this.end = { resolve, reject }));
     const { signal } = request;
     this.forgetSignal = signal && onAbort(signal, () => this.abandon(abortError(signal)));
+  }
+
+  /** What the engine takes: its deadline counts from now. */
+  native(): EngineRequest {
+    clearTimeout(this.timer);
+    const { native, due } = this.read;
+    return due === undefined ? native : { ...native, milliseconds: Math.max(0, due - performance.now()) };
+  }
+
+  /** While it waits for a place nobody else looks at its deadline. */
+  wait(): void {
+    const { due } = this.read;
+    if (due === undefined) return;
+    const late = (): void => this.abandon(new DeadlineError('the request was not done by its deadline'));
+    this.timer = setTimeout(late, Math.max(0, due - performance.now())).unref();
   }
 
   /** @returns milliseconds to the end where it is a good one. */
   settle(event: SampleEvent): number | undefined {
     if (this.over) {
       if (event.kind === 'done') event.output.dispose();
+      if (event.kind === 'step') event.preview?.dispose();
       return undefined;
     }
     if (event.kind === 'step') {
@@ -44,7 +59,12 @@ export class PendingSample {
       return undefined;
     }
     this.finish();
-    this.end.resolve(toSample(event.output, this.read.outputType));
+    try {
+      this.end.resolve(toSample(event.output, this.read.outputType));
+    } catch (error) {
+      this.end.reject(error); // out of memory
+      return undefined;
+    }
     return event.milliseconds;
   }
 
@@ -54,10 +74,11 @@ export class PendingSample {
   }
 
   private report({ step, totalSteps, timestep, preview }: Extract<EngineEvent, { kind: 'step' }>): void {
-    const progress: EngineProgress = { step, totalSteps, timestep };
-    if (preview !== undefined) progress.preview = toSample(preview as TensorHandle, this.read.outputType);
     try {
-      this.request.onStep?.(progress);
+      const progress: EngineProgress = { step, totalSteps, timestep };
+      if (preview !== undefined) progress.preview = toSample(preview, this.read.outputType);
+      const returned: unknown = this.request.onStep?.(progress);
+      if (returned instanceof Promise) returned.catch((error: unknown) => this.abandon(error));
     } catch (error) {
       this.abandon(error);
     }
@@ -71,6 +92,7 @@ export class PendingSample {
 
   private finish(): void {
     this.over = true;
+    clearTimeout(this.timer);
     this.forgetSignal?.();
     for (const tensor of this.read.tensors) tensor.dispose();
   }

@@ -34,12 +34,16 @@ export class Plans {
   }
 
   private textOf(config: object): string {
-    if (!Object.isFrozen(config)) return JSON.stringify(config);
-    const text = this.texts.get(config) ?? JSON.stringify(config);
+    if (!Object.isFrozen(config)) return toText(config);
+    const text = this.texts.get(config) ?? toText(config);
     this.texts.set(config, text);
     return text;
   }
 }
+
+/** What JSON has no form for is the config's own check to refuse. */
+const toText = (config: object): string =>
+  JSON.stringify(config, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
 
 function makePlan({ source, timesteps, eta, useClippedModelOutput, strength }: PlanOptions): PlanHandle {
   const scheduler = makeScheduler(source);

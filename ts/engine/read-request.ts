@@ -1,6 +1,6 @@
 import { checkOptions, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
-import { ArgumentError, ConfigError, ShapeError } from '../errors';
+import { ArgumentError, ConfigError, ShapeError, TimestepError } from '../errors';
 import { UNet2DModel, type UNetLike } from '../models';
 import { TorchScriptUNet } from '../models/torchscript-unet';
 import { checkClassLabels, checkSampleShape, toClassLabels } from '../models/unet-inputs';
@@ -41,6 +41,8 @@ export interface ReadRequest {
   readonly native: EngineRequest;
   readonly outputType: EngineOutputType;
   readonly tensors: readonly Tensor[];
+  /** Its deadline on performance.now()'s clock. */
+  readonly due: number | undefined;
 }
 
 /** Checks all of a request. @throws before any work, with every code that the options name. */
@@ -48,6 +50,7 @@ export function readRequest(request: SampleRequest, context: RequestContext): Re
   checkOptions('sample', request ?? null, REQUEST_KEYS);
   checkPlain(request);
   const source = readSchedulerSource(request.scheduler);
+  const due = readDeadline(request.deadline);
   const inverse = source.kind === 'DDIMInverseScheduler';
   const { outputType = inverse ? 'latent' : 'image', priority = 0, previewEvery = 0 } = request;
   const tensors: Tensor[] = [];
@@ -65,7 +68,6 @@ export function readRequest(request: SampleRequest, context: RequestContext): Re
       useClippedModelOutput: readBoolean(request.useClippedModelOutput, 'useClippedModelOutput', false),
       strength: readStrength(request.strength, start, inverse),
     });
-    const milliseconds = readDeadline(request.deadline);
     const native: EngineRequest = {
       plan,
       shape,
@@ -74,11 +76,10 @@ export function readRequest(request: SampleRequest, context: RequestContext): Re
       ...(label === undefined ? {} : { classLabel: label[HANDLE] }),
       output: outputType === 'image' ? 'uint8' : outputType,
       priority,
-      ...(milliseconds === undefined ? {} : { milliseconds }),
       reportsSteps: request.onStep !== undefined,
       previewEvery,
     };
-    return { native, outputType, tensors };
+    return { native, outputType, tensors, due };
   } catch (error) {
     for (const tensor of tensors) tensor.dispose();
     throw error;
@@ -108,7 +109,11 @@ function checkPlain({ outputType, priority, signal, wait, onStep, previewEvery }
 }
 
 function readSteps({ numInferenceSteps, timesteps }: SampleRequest, otherwise: number): readonly number[] | number {
-  if (timesteps === undefined) return numInferenceSteps ?? otherwise;
+  if (timesteps === undefined) {
+    if (numInferenceSteps === undefined) return otherwise;
+    if (Number.isSafeInteger(numInferenceSteps)) return numInferenceSteps;
+    throw new TimestepError(`numInferenceSteps must be an integer from 1 up, got ${showValue(numInferenceSteps)}`);
+  }
   if (numInferenceSteps !== undefined) throw new ArgumentError('numInferenceSteps and timesteps must not both be given');
   return [...readTimestepList(timesteps, 'timesteps')];
 }
@@ -147,12 +152,14 @@ function readRandom({ seed, generator, rng = 'torch' }: SampleRequest): Pick<Eng
   return { seed: checkSeed(seed), ...(rng === 'philox' ? { philox: true } : {}) };
 }
 
-/** Milliseconds from now, as the addon takes them. */
+/** A point in time on performance.now()'s clock. */
 function readDeadline(deadline: unknown): number | undefined {
   if (deadline === undefined) return undefined;
   const isDate = deadline instanceof Date;
   const milliseconds: unknown = isDate ? deadline.getTime() - Date.now() : deadline;
-  if (typeof milliseconds === 'number' && milliseconds <= MAX_MILLISECONDS && (isDate || milliseconds >= 0)) return milliseconds;
+  if (typeof milliseconds === 'number' && milliseconds <= MAX_MILLISECONDS && (isDate || milliseconds >= 0)) {
+    return performance.now() + milliseconds;
+  }
   throw new ArgumentError(
     `deadline must be milliseconds from now, 0 … ${MAX_MILLISECONDS}, or a Date at most so far ahead, got ` +
       (isDate ? String(deadline) : showValue(deadline)),

@@ -49,11 +49,11 @@ export interface SampleRequest<O extends EngineOutputType = EngineOutputType> {
   outputType?: O;
   /** A higher one goes first; any integer. Default 0. */
   priority?: number;
-  /** When it must be done: milliseconds from now, or a point in time; else it fails with ERR_DEADLINE. */
+  /** When it must be done, waiting included: milliseconds from now, or a point in time; else it fails with ERR_DEADLINE. */
   deadline?: Date | number;
   /** Cancels: rejects with ERR_ABORTED at once, and the place in the batch is free at the next step. */
   signal?: AbortSignal;
-  /** Whether to wait for a place where the queue is full, rather than fail with ERR_QUEUE_FULL. Default false. */
+  /** Whether to wait, in order, for a place where the queue is full, rather than fail with ERR_QUEUE_FULL. Default false. */
   wait?: boolean;
   /** x_T, [C, H, W] or [1, C, H, W], instead of the first draw. */
   latents?: Tensor;

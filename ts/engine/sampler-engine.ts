@@ -48,6 +48,7 @@ export class SamplerEngine {
   private readonly unet: UNetLike;
   private readonly shape: readonly number[] | undefined;
   private readonly maxBatchSize: number;
+  private readonly maxQueue: number;
   private readonly plans = new Plans();
   private readonly telemetry: Telemetry;
   private readonly samples = new Map<number, PendingSample>();
@@ -70,7 +71,7 @@ export class SamplerEngine {
     this.unet = unet;
     this.shape = checkShape(shape, unet);
     this.maxBatchSize = checkCount('maxBatchSize', maxBatchSize, MAX_BATCH_SIZE);
-    checkCount('maxQueue', maxQueue, MAX_QUEUE);
+    this.maxQueue = checkCount('maxQueue', maxQueue, MAX_QUEUE);
     this.handle = new (addon().EngineHandle)(unet[HANDLE], maxBatchSize, maxQueue, (events) => this.settle(events));
     this.telemetry = new Telemetry(this);
   }
@@ -90,10 +91,10 @@ export class SamplerEngine {
     try {
       throwIfAborted(request.signal);
       // Whoever waits goes first: a place that comes free is not for those who come just then.
-      if (request.wait === true && this.waiting.size > 0) this.waiting.add(pending);
-      else this.submit(pending);
+      if (this.waiting.size > 0) throw this.queueFull();
+      this.submit(pending);
     } catch (error) {
-      if (request.wait === true && error instanceof QueueFullError) this.waiting.add(pending);
+      if (request.wait === true && error instanceof QueueFullError) this.wait(pending);
       else pending.reject(error);
     }
     return (await pending.promise) as SampleOf<O>;
@@ -105,7 +106,7 @@ export class SamplerEngine {
   }
 
   /**
-   * Runs these batch sizes of noise, each twice, and times them: from then on a batch is no larger than where the time per
+   * Runs these batch sizes, each four times, and times them; requests go on in between. From then on a batch is no larger than where the time per
    * sample stops falling. Without it the engine learns this as it goes.
    *
    * @param options.batchSizes default: the powers of two up to `maxBatchSize`, and `maxBatchSize`
@@ -144,10 +145,19 @@ export class SamplerEngine {
     return this.close();
   }
 
+  private queueFull(): QueueFullError {
+    return new QueueFullError(`the queue holds maxQueue = ${this.maxQueue} requests, and ${this.waiting.size} more wait for a place`);
+  }
+
+  private wait(pending: PendingSample): void {
+    this.waiting.add(pending);
+    pending.wait();
+  }
+
   /** @throws ClosedError, QueueFullError */
   private submit(pending: PendingSample): void {
     if (this.closing !== undefined) throw closedError();
-    pending.id = this.handle.submit(pending.native);
+    pending.id = this.handle.submit(pending.native());
     this.samples.set(pending.id, pending);
   }
 

@@ -111,7 +111,11 @@ export function toClassLabels(
     if (given.shape[0] !== batch)
       throw new ShapeError(`classLabels must be ${batch}, one a sample, got shape ${showShape(given.shape)}`);
     if (config.classEmbedType === 'identity') {
-      if (isFloating(given.dtype) && given.shape.length === 2) return given.to({ dtype, device });
+      const width = embeddingWidth(config);
+      if (isFloating(given.dtype) && given.shape.length === 2) {
+        if (width === undefined || given.shape[1] === width) return given.to({ dtype, device });
+        throw new ShapeError(`classLabels must have shape [${batch}, ${width}], got ${showShape(given.shape)}`);
+      }
       const got = `${given.dtype} of shape ${showShape(given.shape)}`;
       throw new DTypeError(`classLabels must be embeddings, a floating tensor [${batch}, D], got ${got}`);
     }
@@ -125,6 +129,11 @@ export function toClassLabels(
   } finally {
     if (given !== classLabels) given.dispose();
   }
+}
+
+/** Width of the time embedding, which a class's embedding has too; undefined where the config does not tell. */
+function embeddingWidth({ timeEmbeddingDim, blockOutChannels }: UNetLikeConfig): number | undefined {
+  return timeEmbeddingDim ?? (blockOutChannels === undefined ? undefined : 4 * blockOutChannels[0]!);
 }
 
 function checkLabels(labels: unknown): bigint[] {

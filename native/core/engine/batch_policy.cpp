@@ -1,7 +1,6 @@
 #include "core/engine/batch_policy.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace nd {
 namespace {
@@ -17,11 +16,11 @@ constexpr int64_t kTryEvery = 64;
 
 }  // namespace
 
-BatchPolicy::Line& BatchPolicy::line_of(SampleShape shape) {
-  const auto found = lines_.find(shape);
+BatchPolicy::Line& BatchPolicy::line_of(BatchKey key) {
+  const auto found = lines_.find(key);
   if (found != lines_.end()) return found->second;
   forget_idle_lines();
-  auto& line = lines_[shape];
+  auto& line = lines_[key];
   line.knee_full = line.knee_few = max_batch_;
   return line;
 }
@@ -31,24 +30,17 @@ void BatchPolicy::forget_idle_lines() {
   std::erase_if(lines_, [](const auto& entry) { return entry.second.ranks.empty(); });
 }
 
-void BatchPolicy::add(uint64_t id, SampleShape shape, int64_t priority) {
-  auto& line = line_of(shape);
-  if (line.ranks.empty()) {
-    // A shape that was away has no claim to the time that others had meanwhile.
-    double least = std::numeric_limits<double>::infinity();
-    for (const auto& [_, other] : lines_) {
-      if (!other.ranks.empty()) least = std::min(least, other.served);
-    }
-    if (least != std::numeric_limits<double>::infinity()) line.served = std::max(line.served, least);
-  }
+void BatchPolicy::add(uint64_t id, BatchKey key, int64_t priority) {
+  auto& line = line_of(key);
+  if (line.ranks.empty()) line.served = std::max(line.served, clock_);
   line.ranks.insert({priority, id});
-  requests_.emplace(id, Place{shape, priority});
+  requests_.emplace(id, Place{key, priority});
 }
 
 void BatchPolicy::remove(uint64_t id) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
-  lines_.at(found->second.shape).ranks.erase({found->second.priority, id});
+  lines_.at(found->second.key).ranks.erase({found->second.priority, id});
   requests_.erase(found);
 }
 
@@ -61,7 +53,7 @@ int64_t BatchPolicy::batch_of(const Line& line) const {
 }
 
 BatchPolicy::Batch BatchPolicy::select() const {
-  const std::pair<const SampleShape, Line>* next = nullptr;
+  const std::pair<const BatchKey, Line>* next = nullptr;
   for (const auto& entry : lines_) {
     if (entry.second.ranks.empty()) continue;
     const auto priority = entry.second.ranks.begin()->priority;
@@ -75,22 +67,27 @@ BatchPolicy::Batch BatchPolicy::select() const {
   return batch;
 }
 
-void BatchPolicy::ran(SampleShape shape, int64_t batch, double seconds) {
-  auto& line = line_of(shape);
-  line.served += seconds;
-  ++line.steps;
-  measured(shape, batch, seconds);
+void BatchPolicy::ran(BatchKey key, int64_t batch, double seconds) {
+  ++line_of(key).steps;
+  lost(key, seconds);
+  measured(key, batch, seconds);
 }
 
-void BatchPolicy::measured(SampleShape shape, int64_t batch, double seconds) {
-  auto& line = line_of(shape);
+void BatchPolicy::lost(BatchKey key, double seconds) {
+  auto& line = line_of(key);
+  clock_ = std::max(clock_, line.served);
+  line.served += seconds;
+}
+
+void BatchPolicy::measured(BatchKey key, int64_t batch, double seconds) {
+  auto& line = line_of(key);
   line.costs.record(batch, seconds);
   line.knee_full = line.costs.knee(max_batch_, kToleranceFull);
   line.knee_few = line.costs.knee(max_batch_, kToleranceFew);
 }
 
-int64_t BatchPolicy::limit(SampleShape shape) const {
-  const auto found = lines_.find(shape);
+int64_t BatchPolicy::limit(BatchKey key) const {
+  const auto found = lines_.find(key);
   return found == lines_.end() ? max_batch_ : found->second.knee_full;
 }
 

@@ -11,8 +11,8 @@
 
 namespace nd {
 
-/// [C, H, W] of a request's sample: requests of one shape share a batch.
-using SampleShape = std::array<int64_t, 3>;
+/// What requests must have in common to share a batch: [C, H, W] of their samples and the kind of their class labels.
+using BatchKey = std::array<int64_t, 4>;
 
 /// Which requests take the next step together. It knows neither tensors nor clocks: what it is told, it decides upon.
 ///
@@ -23,30 +23,33 @@ using SampleShape = std::array<int64_t, 3>;
 /// - Now and then, where enough wait, a batch is twice as large: what a size took once, among other processes, is not
 ///   believed for ever.
 /// - Shapes take turns by the time they have had (stride scheduling, Waldspurger & Weihl 1995): each gets its share of the
-///   time however dear its steps are. A higher priority comes before any turn.
+///   time however dear its steps are, and what one had before it was idle counts for nothing. A higher priority comes
+///   before any turn.
 class BatchPolicy {
  public:
   explicit BatchPolicy(int64_t max_batch) : max_batch_(max_batch) {}
 
-  void add(uint64_t id, SampleShape shape, int64_t priority);
+  void add(uint64_t id, BatchKey key, int64_t priority);
   /// A request that is done, failed or cancelled; an unknown id is none.
   void remove(uint64_t id);
 
   struct Batch {
-    SampleShape shape;
+    BatchKey key;
     std::vector<uint64_t> ids;  // the first goes first
   };
   /// The next batch; empty where there is no request.
   Batch select() const;
-  /// What the step of a batch took; the shape has had this time.
-  void ran(SampleShape shape, int64_t batch, double seconds);
+  /// What the step of a batch took; the key has had this time.
+  void ran(BatchKey key, int64_t batch, double seconds);
+  /// Time that a key has had in vain: its batch failed.
+  void lost(BatchKey key, double seconds);
   /// What a step takes, without any request's having it.
-  void measured(SampleShape shape, int64_t batch, double seconds);
+  void measured(BatchKey key, int64_t batch, double seconds);
 
   bool empty() const { return requests_.empty(); }
   size_t size() const { return requests_.size(); }
   /// How many samples of a shape a batch has at most, however many wait.
-  int64_t limit(SampleShape shape) const;
+  int64_t limit(BatchKey key) const;
 
  private:
   struct Rank {
@@ -66,15 +69,16 @@ class BatchPolicy {
     int64_t knee_full, knee_few;
   };
   struct Place {
-    SampleShape shape;
+    BatchKey key;
     int64_t priority;
   };
-  Line& line_of(SampleShape shape);
+  Line& line_of(BatchKey key);
   int64_t batch_of(const Line& line) const;
   void forget_idle_lines();
 
   int64_t max_batch_;
-  std::map<SampleShape, Line> lines_;
+  std::map<BatchKey, Line> lines_;
+  double clock_ = 0;  // what the line that ran last had had before
   std::unordered_map<uint64_t, Place> requests_;
 };
 

@@ -16,7 +16,10 @@ class BatchRunner {
   /// fails the model's forward is thrown, and nobody has moved. Gives the seconds that the forward took.
   double run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const;
 
-  /// A forward of noise, to measure it: seconds.
+  /// What requests of this shape with the labels that the model wants have in common.
+  BatchKey trial_key(SampleShape shape) const { return batch_key(shape, denoiser_->trial_labels(1)); }
+
+  /// A forward of zeros, to measure it: seconds.
   double trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled) const;
 
  private:

@@ -3,6 +3,7 @@
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -16,8 +17,17 @@ namespace nd {
 
 using EngineClock = std::chrono::steady_clock;
 
+/// [C, H, W].
+using SampleShape = std::array<int64_t, 3>;
+
 /// latent: x_0 itself, [C, H, W]; the others: to_pixels' formats, [H, W, C].
 enum class SampleOutput { latent, unit_float, uint8 };
+
+/// Samples of one shape, whose labels (undefined, [B] or [B, D]) can be put together.
+inline BatchKey batch_key(SampleShape shape, const at::Tensor& labels) {
+  const int64_t kind = !labels.defined() ? 0 : labels.dim() == 1 ? -1 : labels.size(1);
+  return {shape[0], shape[1], shape[2], kind};
+}
 
 /// One sample that is asked of the engine.
 struct SampleRequest {

@@ -3,13 +3,9 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
-#include <limits>
-
 #include "core/engine/thread_share.h"
 #include "core/errors.h"
 #include "core/sampling/pixels.h"
-#include "core/thread_budget.h"
 
 namespace nd {
 namespace {
@@ -19,9 +15,6 @@ double seconds_between(EngineClock::time_point from, EngineClock::time_point to)
 }
 
 std::exception_ptr error_of(ErrorCode code, const char* message) { return std::make_exception_ptr(Error(code, message)); }
-
-/// Runs of each batch size in a warm-up.
-constexpr int kTrials = 3;
 
 at::Tensor output_of(const at::Tensor& x, SampleOutput output) {
   const c10::InferenceMode inference;
@@ -71,7 +64,7 @@ uint64_t SamplerEngine::warm_up(SampleShape shape, std::vector<int64_t> batch_si
   std::unique_lock lock(mutex_);
   check_open();
   const auto id = next_id_++;
-  inbox_.trials.push_back({id, shape, std::move(batch_sizes)});
+  inbox_.warm_ups.push_back({id, shape, std::move(batch_sizes)});
   lock.unlock();
   wake_.notify_one();
   return id;
@@ -107,10 +100,12 @@ void SamplerEngine::loop() {
   at::internal::lazy_init_num_threads();
   while (take_in()) {
     expire();
+    announce_room();  // where requests that were cancelled or late gave theirs up
     run_step();
+    warm_up_some();
     tell();
     const std::lock_guard lock(mutex_);
-    meter_.busy(seconds_between(woken_, EngineClock::now()) - waited_);
+    meter_.busy(seconds_between(woken_, EngineClock::now()) - not_busy_);
   }
   end_all();
   events_.push_back({.kind = EngineEvent::Kind::closed});
@@ -120,23 +115,24 @@ void SamplerEngine::loop() {
 /// Waits for something to do and takes what was handed in; false where the engine is to end.
 bool SamplerEngine::take_in() {
   Inbox inbox;
+  bool closing;
   {
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return closing_ || !policy_.empty() || !inbox_.empty(); });
+    wake_.wait(lock, [this] { return closing_ || !policy_.empty() || !warm_ups_.empty() || !inbox_.empty(); });
     std::swap(inbox, inbox_);
+    closing = closing_;  // with the inbox: nothing comes into it afterwards
     woken_ = EngineClock::now();
-    waited_ = 0;
+    not_busy_ = 0;
   }
   for (auto& request : inbox.requests) {
     const auto& asked = request->asked;
-    policy_.add(request->id, asked.shape, asked.priority);
+    policy_.add(request->id, batch_key(asked.shape, asked.class_label), asked.priority);
     if (asked.deadline) deadlines_.emplace(*asked.deadline, request->id);
     requests_.emplace(request->id, std::move(request));
   }
   for (const auto id : inbox.cancelled) fail_request(id, error_of(ErrorCode::aborted, "the request was cancelled"));
-  for (const auto& trial : inbox.trials) try_out(trial);
-  announce_room();  // where cancelled ones gave theirs up
-  return !closing_;
+  for (auto& warm_up : inbox.warm_ups) warm_ups_.add(std::move(warm_up));
+  return !closing;
 }
 
 void SamplerEngine::expire() {
@@ -146,25 +142,17 @@ void SamplerEngine::expire() {
   }
 }
 
-void SamplerEngine::try_out(const Trial& trial) {
-  EngineEvent event{.kind = EngineEvent::Kind::warmed, .id = trial.id};
-  try {
-    const ThreadShare threads(closing_);
-    if (!threads) fail(ErrorCode::closed, "this engine was closed");
-    for (const auto batch : trial.batch_sizes) {
-      // The first run of a size sets things up that later ones find; of those the best is the one least disturbed.
-      runner_.trial(trial.shape, batch, closing_);
-      double seconds = std::numeric_limits<double>::infinity();
-      for (int i = 0; i < kTrials; ++i) seconds = std::min(seconds, runner_.trial(trial.shape, batch, closing_));
-      policy_.measured(trial.shape, batch, seconds);
-    }
+void SamplerEngine::warm_up_some() {
+  if (warm_ups_.empty()) return;
+  const auto start = EngineClock::now();
+  const ThreadShare threads(closing_);
+  const auto key = runner_.trial_key(warm_ups_.front().shape);
+  if (auto ended = warm_ups_.run_one(runner_, policy_, closing_)) events_.push_back(std::move(*ended));
+  {
     const std::lock_guard lock(mutex_);
-    batch_limit_ = policy_.limit(trial.shape);
-  } catch (...) {
-    event.kind = EngineEvent::Kind::failed;
-    event.error = std::current_exception();
+    batch_limit_ = policy_.limit(key);
   }
-  events_.push_back(std::move(event));
+  not_busy_ += seconds_between(start, EngineClock::now());
 }
 
 void SamplerEngine::run_step() {
@@ -189,22 +177,24 @@ void SamplerEngine::run_step() {
   // 2. run
   const ThreadShare threads(closing_);
   if (!threads) return;
-  waited_ = threads.waited();
+  not_busy_ += threads.waited();
+  const auto start = EngineClock::now();
   double unet_seconds = 0;
   try {
     unet_seconds = runner_.run(batch, closing_);
   } catch (...) {
     if (closing_) return;  // its requests end with the others
     for (auto* request : batch) request->error = std::current_exception();
+    policy_.lost(selected.key, seconds_between(start, EngineClock::now()));
   }
 
   // 3. settle
   const auto samples = static_cast<int64_t>(batch.size());
   for (auto* request : batch) settle(*request);
-  if (unet_seconds > 0) policy_.ran(selected.shape, samples, unet_seconds);
+  if (unet_seconds > 0) policy_.ran(selected.key, samples, unet_seconds);
   const std::lock_guard lock(mutex_);
   meter_.ran(samples, unet_seconds, EngineClock::now());
-  batch_limit_ = policy_.limit(selected.shape);
+  batch_limit_ = policy_.limit(selected.key);
 }
 
 void SamplerEngine::settle(RunningRequest& request) {
@@ -276,6 +266,7 @@ void SamplerEngine::announce_room() {
 void SamplerEngine::end_all() {
   const auto closed = error_of(ErrorCode::closed, "the engine was closed");
   while (!requests_.empty()) fail_request(requests_.begin()->first, closed);
+  warm_ups_.fail_all(closed, events_);
 }
 
 void SamplerEngine::tell() {

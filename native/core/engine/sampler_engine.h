@@ -10,6 +10,7 @@
 #include "core/engine/batch_runner.h"
 #include "core/engine/engine_meter.h"
 #include "core/engine/request.h"
+#include "core/engine/warm_up.h"
 
 namespace nd {
 
@@ -44,23 +45,18 @@ class SamplerEngine {
   void close();
 
  private:
-  struct Trial {
-    uint64_t id;
-    SampleShape shape;
-    std::vector<int64_t> batch_sizes;
-  };
   /// What the other threads have handed in.
   struct Inbox {
     std::vector<std::unique_ptr<RunningRequest>> requests;
     std::vector<uint64_t> cancelled;
-    std::vector<Trial> trials;
-    bool empty() const { return requests.empty() && cancelled.empty() && trials.empty(); }
+    std::vector<WarmUp> warm_ups;
+    bool empty() const { return requests.empty() && cancelled.empty() && warm_ups.empty(); }
   };
 
   void loop();
   bool take_in();
   void expire();
-  void try_out(const Trial& trial);
+  void warm_up_some();
   void run_step();
   void settle(RunningRequest& request);
   void report_step(const RunningRequest& request);
@@ -80,9 +76,10 @@ class SamplerEngine {
   BatchPolicy policy_;
   std::unordered_map<uint64_t, std::unique_ptr<RunningRequest>> requests_;
   std::set<std::pair<EngineClock::time_point, uint64_t>> deadlines_;
+  WarmUps warm_ups_;
   std::vector<EngineEvent> events_;
   EngineClock::time_point woken_;
-  double waited_ = 0;  // for threads, since it woke
+  double not_busy_ = 0;  // seconds since it woke that were no request's: waiting for threads, trials
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, idle_;

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <limits>
 
 #include "core/thread_budget.h"
 
@@ -17,7 +16,7 @@ class ThreadShare {
     const auto asked = std::chrono::steady_clock::now();
     auto& budget = ThreadBudget::process();
     budget.announce();
-    threads_ = budget.acquire(std::numeric_limits<int>::max(), stopping);
+    threads_ = budget.acquire(kJobsAtOnce, stopping);
     if (threads_ > 0) at::set_num_threads(threads_);  // OpenMP keeps the number per thread
     waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
   }
@@ -29,6 +28,9 @@ class ThreadShare {
   double waited() const { return waited_; }
 
  private:
+  /// As many jobs as share the threads at a time, however many are queued: an executor's.
+  static constexpr int kJobsAtOnce = 4;
+
   int threads_;
   double waited_;
 };

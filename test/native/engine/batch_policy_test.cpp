@@ -7,11 +7,11 @@
 #include "check.h"
 
 using nd::BatchPolicy;
-using nd::SampleShape;
+using nd::BatchKey;
 
 namespace {
 
-constexpr SampleShape kSmall{3, 32, 32}, kLarge{3, 64, 64};
+constexpr BatchKey kSmall{3, 32, 32}, kLarge{3, 64, 64};
 using Ids = std::vector<uint64_t>;
 
 }  // namespace
@@ -49,14 +49,14 @@ TEST("shapes take turns by the time they have had, however dear their steps") {
   BatchPolicy policy(1);
   policy.add(1, kSmall, 0);
   policy.add(2, kLarge, 0);
-  std::map<SampleShape, double> had;
-  std::map<SampleShape, int> turns;
+  std::map<BatchKey, double> had;
+  std::map<BatchKey, int> turns;
   for (int i = 0; i < 550; ++i) {
     const auto batch = policy.select();
-    const double seconds = batch.shape == kSmall ? 1.0 : 10.0;
-    policy.ran(batch.shape, 1, seconds);
-    had[batch.shape] += seconds;
-    ++turns[batch.shape];
+    const double seconds = batch.key == kSmall ? 1.0 : 10.0;
+    policy.ran(batch.key, 1, seconds);
+    had[batch.key] += seconds;
+    ++turns[batch.key];
   }
   EXPECT_NEAR(had[kSmall], had[kLarge], 10.0);
   EXPECT(turns[kSmall] > 9 * turns[kLarge]);
@@ -65,15 +65,41 @@ TEST("shapes take turns by the time they have had, however dear their steps") {
 TEST("a shape that was away does not claim the time that others had") {
   BatchPolicy policy(1);
   policy.add(1, kSmall, 0);
-  for (int i = 0; i < 100; ++i) policy.ran(policy.select().shape, 1, 1.0);
+  for (int i = 0; i < 100; ++i) policy.ran(policy.select().key, 1, 1.0);
   policy.add(2, kLarge, 0);
   int large = 0;
   for (int i = 0; i < 20; ++i) {
     const auto batch = policy.select();
-    policy.ran(batch.shape, 1, 1.0);
-    large += batch.shape == kLarge;
+    policy.ran(batch.key, 1, 1.0);
+    large += batch.key == kLarge;
   }
   EXPECT_EQUAL(large, 10);
+}
+
+TEST("nor does it pay for the time that it had before") {
+  BatchPolicy policy(1);
+  policy.add(1, kSmall, 0);
+  for (int i = 0; i < 3600; ++i) policy.ran(policy.select().key, 1, 1.0);
+  policy.remove(1);
+  policy.add(2, kLarge, 0);
+  policy.add(3, kSmall, 0);
+  int large = 0;
+  for (int i = 0; i < 20; ++i) {
+    const auto batch = policy.select();
+    policy.ran(batch.key, 1, 1.0);
+    large += batch.key == kLarge;
+  }
+  EXPECT(large >= 10 && large <= 11);
+}
+
+TEST("a shape whose batches fail has had its time") {
+  BatchPolicy policy(1);
+  policy.add(1, kSmall, 0);
+  policy.add(2, kLarge, 0);
+  policy.lost(policy.select().key, 1.0);
+  const auto second = policy.select().key;
+  policy.lost(second, 1.0);
+  EXPECT(policy.select().key != second);
 }
 
 TEST("a higher priority comes before any shape's turn") {
@@ -81,7 +107,7 @@ TEST("a higher priority comes before any shape's turn") {
   policy.add(1, kSmall, 0);
   policy.add(2, kLarge, 1);
   for (int i = 0; i < 10; ++i) {
-    EXPECT(policy.select().shape == kLarge);
+    EXPECT(policy.select().key == kLarge);
     policy.ran(kLarge, 1, 5.0);
   }
 }
@@ -144,12 +170,12 @@ TEST("many shapes come and go: nobody starves, and old ones are forgotten") {
         left.erase(id);
       }
     }
-    if (!batch.ids.empty()) policy.ran(batch.shape, static_cast<int64_t>(batch.ids.size()), 1e-3);
+    if (!batch.ids.empty()) policy.ran(batch.key, static_cast<int64_t>(batch.ids.size()), 1e-3);
   }
   while (!policy.empty()) {
     const auto batch = policy.select();
     EXPECT(!batch.ids.empty() && batch.ids.size() <= 2);
     for (const auto id : batch.ids) policy.remove(id);
-    policy.ran(batch.shape, 1, 1e-3);
+    policy.ran(batch.key, 1, 1e-3);
   }
 }

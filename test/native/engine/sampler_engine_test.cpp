@@ -335,6 +335,68 @@ TEST("close ends what is queued and running, in mid-forward too, and refuses mor
   EXPECT_ERROR(closed, "closed", engine.warm_up(kShape, {1}));
 }
 
+TEST("close during a warm-up ends it, and what came meanwhile, with ERR_CLOSED") {
+  const auto gate = std::make_shared<Gated::Gate>();
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Gated>(gate), {}, listener.function());
+  const auto warm_up = engine.warm_up(kShape, {1, 2, 4}), second = engine.warm_up(kShape, {1});
+  wait_for_arrival(*gate, 1);
+  const auto request = engine.submit(request_of({}));
+  engine.close();
+  for (const auto id : {warm_up, second, request}) EXPECT(code_of(listener.end_of(id)) == ErrorCode::closed);
+}
+
+TEST("requests go on between the sizes of a warm-up") {
+  const auto gate = std::make_shared<Gated::Gate>();
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Gated>(gate), {.max_batch = 4}, listener.function());
+  const auto warm_up = engine.warm_up(kShape, {2, 4});
+  wait_for_arrival(*gate, 1);
+  engine.submit(request_of({.steps = 1}));
+  open_up(*gate);
+  listener.end_of(warm_up);
+  engine.drain();
+  EXPECT(gate->sizes == (std::vector<int64_t>{2, 2, 2, 2, 1, 4, 4, 4, 4}));
+}
+
+TEST("room is told of too where the queue's requests expire") {
+  const auto gate = std::make_shared<Gated::Gate>();
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Gated>(gate), {.max_batch = 1, .max_queue = 1}, listener.function());
+  const auto running = engine.submit(request_of({.steps = 1}));
+  wait_for_arrival(*gate, 1);
+  auto late = request_of({});
+  late.deadline = EngineClock::now() + milliseconds(5);
+  const auto queued = engine.submit(std::move(late));
+  EXPECT_ERROR(queue_full, "maxQueue", engine.submit(request_of({})));
+  std::this_thread::sleep_for(milliseconds(10));
+  open_up(*gate);
+  listener.end_of(running);
+  EXPECT(code_of(listener.end_of(queued)) == ErrorCode::deadline);
+  for (int i = 0; i < 200 && listener.count(EngineEvent::Kind::room) == 0; ++i) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_EQUAL(listener.count(EngineEvent::Kind::room), int64_t{1});
+}
+
+TEST("requests with labels and without do not share a batch") {
+  const auto gate = std::make_shared<Gated::Gate>();
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Gated>(gate), {}, listener.function());
+  engine.submit(request_of({.steps = 1}));
+  wait_for_arrival(*gate, 1);
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < 6; ++i) {
+    auto request = request_of({.steps = 1});
+    if (i % 2 == 0) request.class_label = at::zeros({1}, at::kLong);
+    if (i == 5) request.class_label = at::zeros({1, 7});
+    ids.push_back(engine.submit(std::move(request)));
+  }
+  open_up(*gate);
+  engine.drain();
+  auto sizes = gate->sizes;
+  std::sort(sizes.begin(), sizes.end());
+  EXPECT(sizes == (std::vector<int64_t>{1, 1, 2, 3}));
+}
+
 TEST("a warm-up measures, and caps the batch") {
   Listener listener;
   SamplerEngine engine(std::make_unique<Formula>(), {.max_batch = 16}, listener.function());

@@ -20,6 +20,8 @@ describe('engine/arguments', () => {
     ['a wrong config', { scheduler: { _class_name: 'DDIMScheduler', beta_start: 'x' } }, 'ERR_CONFIG', /beta_start/],
     ['no step', { scheduler, numInferenceSteps: 0 }, 'ERR_TIMESTEP', /1 … 1000|numInferenceSteps/],
     ['half a step', { scheduler, numInferenceSteps: 1.5 }, 'ERR_TIMESTEP', /got 1.5/],
+    ['a list for the number of steps', { scheduler, numInferenceSteps: [900, 500] }, 'ERR_TIMESTEP', /numInferenceSteps must be/],
+    ['a bigint in a config', { scheduler: { _class_name: 'DDIMScheduler', num_train_timesteps: 10n } }, 'ERR_CONFIG', /num_train/],
     ['both kinds of steps', { scheduler, numInferenceSteps: 1, timesteps: [1] }, 'ERR_ARGUMENT', /not both/],
     ['rising timesteps', { scheduler, timesteps: [1, 2] }, 'ERR_TIMESTEP', /descending/],
     ['a negative eta', { scheduler, eta: -1 }, 'ERR_ARGUMENT', /eta must be a finite number ≥ 0, got -1/],

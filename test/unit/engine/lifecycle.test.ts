@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { DDIMScheduler, SamplerEngine, UNet2DModel, type EngineProgress } from '../../../ts/index';
+import { DDIMScheduler, getNumThreads, SamplerEngine, setNumThreads, UNet2DModel, type EngineProgress } from '../../../ts/index';
 import { rejects } from '../models/fixtures';
-import { tinyUNet } from '../models/tiny-unet';
+import { noise, tinyUNet } from '../models/tiny-unet';
 
 const scheduler = new DDIMScheduler();
 const LONG = { scheduler, numInferenceSteps: 1000 } as const;
@@ -93,6 +93,64 @@ describe('engine/lifecycle', () => {
     assert.equal(late.status === 'rejected' && late.reason.code, 'ERR_DEADLINE');
     assert.equal(dated.status === 'rejected' && dated.reason.code, 'ERR_DEADLINE');
     assert.equal(ample.status, 'fulfilled');
+  });
+
+  it('a deadline counts while waiting for a place', async () => {
+    const engine = make({ maxBatchSize: 1, maxQueue: 1 });
+    const { onStep, first } = begun();
+    const controller = new AbortController();
+    const running = engine.sample({ ...LONG, onStep, signal: controller.signal });
+    await first;
+    const queued = engine.sample(SHORT);
+    await rejects(() => engine.sample({ ...SHORT, wait: true, deadline: 20 }), 'ERR_DEADLINE', /deadline/);
+    assert.equal(engine.stats().images, 0);
+    controller.abort();
+    await Promise.allSettled([running]);
+    await queued;
+  });
+
+  it('whoever waits goes first: one that does not wait is refused meanwhile', async () => {
+    const engine = make({ maxBatchSize: 1, maxQueue: 1 });
+    const { onStep, first } = begun();
+    const controller = new AbortController();
+    const running = engine.sample({ ...LONG, onStep, signal: controller.signal });
+    await first;
+    const [queued, waiting] = [engine.sample(SHORT), engine.sample({ ...SHORT, wait: true })];
+    await rejects(() => engine.sample(SHORT), 'ERR_QUEUE_FULL', /maxQueue = 1 requests, and 1 more wait/);
+    controller.abort();
+    await Promise.allSettled([running]);
+    await Promise.all([queued, waiting]);
+  });
+
+  it('a closing engine ends its warm-up with ERR_CLOSED', async () => {
+    const engine = make();
+    const [warmup, sample] = [engine.warmup(), engine.sample(LONG)];
+    const outcomes = Promise.allSettled([warmup, sample]);
+    await engine.close();
+    for (const outcome of await outcomes) assert.equal(outcome.status === 'rejected' && outcome.reason.code, 'ERR_CLOSED');
+  });
+
+  it('a rejection of an async onStep rejects its request', async () => {
+    const engine = make();
+    const oops = new Error('oops');
+    await assert.rejects(engine.sample({ ...LONG, onStep: (() => Promise.reject(oops)) as () => void }), (error) => error === oops);
+  });
+
+  it('a forward of its own goes on beside a saturated engine on one thread', async () => {
+    const threads = getNumThreads();
+    setNumThreads(1);
+    try {
+      const engine = make({ maxBatchSize: 4 });
+      const controller = new AbortController();
+      const { onStep, first } = begun();
+      const long = engine.sample({ ...LONG, onStep, signal: controller.signal });
+      await first;
+      for (let t = 0; t < 3; t++) await unet.forward(noise([1, 2, 8, 8]), t);
+      controller.abort();
+      await Promise.allSettled([long]);
+    } finally {
+      setNumThreads(threads);
+    }
   });
 
   it('tells of every step, with previews where they are asked for', async () => {
