@@ -24,9 +24,9 @@ struct StepOutputs {
   at::Tensor pred_original_sample;  // undefined unless wanted
 };
 
-/// Applies row i to sample i, or one row to all, in float32 or, where an input is, float64. The outputs have torch's promotion of the two
-/// inputs' dtypes. By fused_step for a float32 sample on the CPU and an output of at most its precision; else by the
-/// reference.
+/// Applies row i to sample i, or one row to all, in float32 or, where an input is, float64. The outputs have torch's
+/// promotion of the two inputs' dtypes. By fused_step for a float32 sample on the CPU and an output of at most its
+/// precision; else by the reference.
 StepOutputs affine_step(const std::vector<StepRow>& rows, const StepInputs& inputs);
 
 /// The same in plain libtorch operators, for every dtype and device.

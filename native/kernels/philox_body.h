@@ -36,33 +36,29 @@ ND_SIMD void philox(Bits word[kBlocks][4], uint32_t key0, uint32_t key1) {
 
 ND_SIMD Vec times_plus(Vec a, Vec b, float c) { return add(mul(a, b), set1(c)); }
 
-/// −2·ln u, u = w·2⁻³² + 2⁻³³. u = 2ᵉ·m with √½ ≤ m < √2, and ln m = f − f²/2 + f³·P(f), f = m − 1 (the minimax P of
-/// Moshier's Cephes, logf; here times −2). With e = 0, f is made of 1 − u, since a float next to 1 has few of w's bits left.
+/// −2·ln u, u = w·2⁻³² + 2⁻³³. u = 2ᵉ·m with ½ ≤ m < 1, and −2·ln m = −2f + f²·P(f), f = m − 1, P a minimax polynomial
+/// for the relative error (2.4e-8, 1.1e-7 with rounding). Above ½, f = u − 1 is made of w − 2³²: a float next to 1 has few of
+/// w's bits left.
 ND_SIMD Vec minus_two_log(Bits w) {
-  constexpr uint32_t kRootHalf = 0x3F3504F3;
-  const Vec u = times_plus(unsigned_to_float(w), set1(0x1p-32F), 0x1p-33F);
-  const Vec less = times_plus(unsigned_to_float(bit_xor(w, set1_bits(0xFFFFFFFF))), set1(-0x1p-32F), -0x1p-33F);  // u − 1
-  const Bits above = sub(as_bits(u), set1_bits(kRootHalf));
-  const Vec e = signed_to_float(shift_right_signed<23>(above));
-  const Vec m = as_floats(add(bit_and(above, set1_bits(0x007FFFFF)), set1_bits(kRootHalf)));
-  const Vec f = as_floats(select(shift_right_signed<31>(above), as_bits(sub(m, set1(1.0F))), as_bits(less)));
-  const Vec square = mul(f, f);
-  Vec p = set1(-2 * 7.0376836292e-2F);
-  p = times_plus(p, f, 2 * 1.1514610310e-1F);
-  p = times_plus(p, f, -2 * 1.1676998740e-1F);
-  p = times_plus(p, f, 2 * 1.2420140846e-1F);
-  p = times_plus(p, f, -2 * 1.4249322787e-1F);
-  p = times_plus(p, f, 2 * 1.6668057665e-1F);
-  p = times_plus(p, f, -2 * 2.0000714765e-1F);
-  p = times_plus(p, f, 2 * 2.4999993993e-1F);
-  p = times_plus(p, f, -2 * 3.3333331174e-1F);
-  // ln 2 in two parts, the first short enough for e·part to be exact; what is small is added first.
-  const Vec small = add(add(mul(mul(p, f), square), mul(e, set1(2 * 2.12194440e-4F))), square);
-  return add(add(mul(f, set1(-2.0F)), small), mul(e, set1(-2 * 0.693359375F)));
+  const Bits above = shift_right_signed<31>(w);
+  const Vec u = times_plus(signed_to_float(w), set1(0x1p-32F), 0x1p-33F);  // above: u − 1
+  const Vec m = as_floats(bit_xor(bit_and(as_bits(u), set1_bits(0x007FFFFF)), set1_bits(0x3F000000)));
+  const Vec e = signed_to_float(sub(shift_right<23>(as_bits(u)), set1_bits(126)));
+  const Vec f = as_floats(select(above, as_bits(u), as_bits(sub(m, set1(1.0F)))));
+  Vec p = set1(-2.8291008472442627F);
+  p = times_plus(p, f, -3.2791903018951416F);
+  p = times_plus(p, f, -2.4174370765686035F);
+  p = times_plus(p, f, -0.36190855503082275F);
+  p = times_plus(p, f, -0.5273827910423279F);
+  p = times_plus(p, f, 0.48736509680747986F);
+  p = times_plus(p, f, -0.6672642230987549F);
+  p = times_plus(p, f, 0.9999904632568359F);
+  const Vec of_m = add(mul(f, set1(-2.0F)), mul(mul(f, f), p));
+  return add(mul(as_floats(select(above, set1_bits(0), as_bits(e))), set1(-1.3862943611198906F)), of_m);
 }
 
-/// cos and sin of 2π·w / 2³². The nearest quarter turn is taken off in integers, exactly; Cephes' sinf and cosf do the
-/// rest, |θ| ≤ π/4.
+/// cos and sin of 2π·w / 2³². The nearest quarter turn is taken off in integers, exactly; sinf and cosf of Moshier's Cephes
+/// do the rest, |θ| ≤ π/4.
 ND_SIMD void cos_sin(Bits w, Vec& cosine, Vec& sine) {
   const Bits quarter = add(w, set1_bits(1U << 29));  // in its upper two bits
   const Vec angle = mul(signed_to_float(shift_left<2>(w)), set1(0x1.921fb6p-32F));  // π/2 · 2⁻³²

@@ -62,11 +62,6 @@ template <int kBy>
 ND_SIMD Bits shift_right_signed(Bits v) { return _mm256_srai_epi32(v, kBy); }
 ND_SIMD Bits select(Bits mask, Bits a, Bits b) { return _mm256_blendv_epi8(b, a, mask); }
 ND_SIMD Vec signed_to_float(Bits v) { return _mm256_cvtepi32_ps(v); }
-/// The halves and the upper one's product are exact, so their sum rounds once.
-ND_SIMD Vec unsigned_to_float(Bits v) {
-  const Vec upper = signed_to_float(shift_right<16>(v)), lower = signed_to_float(bit_and(v, set1_bits(0xffff)));
-  return add(mul(upper, set1(65536.0F)), lower);
-}
 
 struct Wide {
   Bits even, odd;

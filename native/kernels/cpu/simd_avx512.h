@@ -63,7 +63,6 @@ ND_SIMD Bits shift_right_signed(Bits v) { return _mm512_srai_epi32(v, kBy); }
 ND_SIMD Bits select(Bits mask, Bits a, Bits b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
 /// Rounded to nearest, ties to even.
 ND_SIMD Vec signed_to_float(Bits v) { return _mm512_cvtepi32_ps(v); }
-ND_SIMD Vec unsigned_to_float(Bits v) { return _mm512_cvtepu32_ps(v); }
 
 /// kWidth words at the lower ends of 64 bits each, whose upper ends hold anything.
 struct Wide {

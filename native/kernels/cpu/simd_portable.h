@@ -96,11 +96,6 @@ ND_SIMD Vec signed_to_float(Bits v) {
   for (int i = 0; i < kWidth; ++i) f[i] = static_cast<float>(static_cast<int32_t>(v[i]));
   return f;
 }
-ND_SIMD Vec unsigned_to_float(Bits v) {
-  Vec f;
-  for (int i = 0; i < kWidth; ++i) f[i] = static_cast<float>(v[i]);
-  return f;
-}
 
 struct Wide {
   uint64_t word[kWidth];
