@@ -58,7 +58,13 @@ void Executor::run(Worker& worker) {
   while (!stopping_) {
     if (queue_.empty()) {
       idle_.push_back(&worker);
-      worker.wake.wait(lock, [&] { return stopping_ || worker.called; });
+      const auto called = [&] { return stopping_ || worker.called; };
+      if (!worker.wake.wait_for(lock, kTeamPatience, called)) {
+        lock.unlock();
+        end_idle_team();
+        lock.lock();
+        worker.wake.wait(lock, called);
+      }
       worker.called = false;
       continue;
     }

@@ -4,6 +4,10 @@
 
 #include "core/device.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 namespace nd {
 
 ThreadBudget::ThreadBudget() : limit_(available_threads()) {}
@@ -70,6 +74,12 @@ void ThreadBudget::release(int threads) {
 void ThreadBudget::wake() {
   std::lock_guard lock(mutex_);  // acquire() is either before its look at `stopping`, or waits
   freed_.notify_all();
+}
+
+void end_idle_team() {
+#ifdef _OPENMP
+  omp_pause_resource_all(omp_pause_soft);
+#endif
 }
 
 }  // namespace nd

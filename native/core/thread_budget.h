@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -52,5 +53,12 @@ class ThreadBudget {
   uint64_t next_ticket_ = 0;
   std::set<uint64_t> waiting_;
 };
+
+/// How long a thread may be idle with its OpenMP threads waiting for it.
+inline constexpr std::chrono::milliseconds kTeamPatience{50};
+
+/// Ends the OpenMP threads that wait for this one's next parallel region; the region makes new ones. Where more of them are
+/// there than cores, OpenMP stops spinning between operators in every thread of the process, which takes twice the time.
+void end_idle_team();
 
 }  // namespace nd

@@ -6,6 +6,7 @@
 #include "core/engine/thread_share.h"
 #include "core/errors.h"
 #include "core/sampling/pixels.h"
+#include "core/thread_budget.h"
 
 namespace nd {
 namespace {
@@ -118,7 +119,13 @@ bool SamplerEngine::take_in() {
   bool closing;
   {
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return closing_ || !policy_.empty() || !warm_ups_.empty() || !inbox_.empty(); });
+    const auto called = [this] { return closing_ || !policy_.empty() || !warm_ups_.empty() || !inbox_.empty(); };
+    if (!wake_.wait_for(lock, kTeamPatience, called)) {
+      lock.unlock();
+      end_idle_team();
+      lock.lock();
+      wake_.wait(lock, called);
+    }
     std::swap(inbox, inbox_);
     closing = closing_;  // with the inbox: nothing comes into it afterwards
     woken_ = EngineClock::now();
