@@ -14,6 +14,7 @@
 #include "binding/torchscript_wrap.h"
 #include "binding/unet_wrap.h"
 #include "core/errors.h"
+#include "core/thread_budget.h"
 
 namespace nd::binding {
 namespace {
@@ -214,6 +215,7 @@ void EngineHandle::end_work(Napi::Env env) {
 Napi::Value EngineHandle::submit(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     if (!engine_) fail(ErrorCode::closed, "this engine was closed");
+    end_idle_team();  // the JS thread's, of an operator that it has run
     const auto id = engine_->submit(read_request(info[0].As<Napi::Object>()));
     begin_work(info.Env());
     return Napi::Number::New(info.Env(), static_cast<double>(id));

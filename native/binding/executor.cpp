@@ -17,6 +17,7 @@ Executor::Executor(JsThread& js, size_t threads) : js_(js) {
 Executor::~Executor() { stop(); }
 
 void Executor::submit(std::unique_ptr<Task> task) {
+  end_idle_team();  // the JS thread's, of an operator that it has run
   {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
