@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Tensor, ones, randn, zeros } from '../../../ts/index';
+import { Generator, Tensor, ones, randn, zeros } from '../../../ts/index';
 import { TorchScriptModel, loadUNet, type UNetLike } from '../../../ts/models';
 import { Fixture, type Ref } from '../../parity/fixture';
 import { archive, rejects } from './fixtures';
@@ -138,9 +138,10 @@ describe('models/torchscript-unet', () => {
       const again = await loadUNet(folder, { dtype: 'float32' });
       const model = await TorchScriptModel.load(join(folder, 'unet/unet.pt'));
       assert.equal((JSON.parse(model.extraFiles['metadata.json']!) as { dtype: string }).dtype, 'float64');
-      const x = randn([1, 2, 8, 8]);
+      // What is loaded again is the native UNet2DModel, the other one the program: they agree as parity's bound has it.
+      const x = randn([1, 2, 8, 8], { generator: new Generator({ seed: 0 }) });
       const [a, b] = await Promise.all([again, tiny].map((one) => one.forward(x, 9, { classLabels: [1] })));
-      assert.ok(a!.sample.sub(b!.sample).abs().amax().item() < 1e-6);
+      assert.ok(a!.sample.sub(b!.sample).abs().amax().item() < 1e-5 * b!.sample.abs().amax().item());
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
