@@ -104,13 +104,21 @@ void SamplerEngine::loop() {
     announce_room();  // where requests that were cancelled or late gave theirs up
     run_step();
     warm_up_some();
+    count_busy();  // before anyone hears of what was done in it
     tell();
-    const std::lock_guard lock(mutex_);
-    meter_.busy(seconds_between(woken_, EngineClock::now()) - not_busy_);
+    count_busy();
   }
   end_all();
   events_.push_back({.kind = EngineEvent::Kind::closed});
   tell();
+}
+
+void SamplerEngine::count_busy() {
+  const auto now = EngineClock::now();
+  const std::lock_guard lock(mutex_);
+  meter_.busy(seconds_between(counted_, now) - not_busy_);
+  counted_ = now;
+  not_busy_ = 0;
 }
 
 /// Waits for something to do and takes what was handed in; false where the engine is to end.
@@ -128,7 +136,7 @@ bool SamplerEngine::take_in() {
     }
     std::swap(inbox, inbox_);
     closing = closing_;  // with the inbox: nothing comes into it afterwards
-    woken_ = EngineClock::now();
+    counted_ = EngineClock::now();
     not_busy_ = 0;
   }
   for (auto& request : inbox.requests) {

@@ -66,6 +66,7 @@ class SamplerEngine {
   void announce_room();
   void end_all();
   void tell();
+  void count_busy();
   void check_open() const;
 
   const Options options_;
@@ -78,8 +79,8 @@ class SamplerEngine {
   std::set<std::pair<EngineClock::time_point, uint64_t>> deadlines_;
   WarmUps warm_ups_;
   std::vector<EngineEvent> events_;
-  EngineClock::time_point woken_;
-  double not_busy_ = 0;  // seconds since it woke that were no request's: waiting for threads, trials
+  EngineClock::time_point counted_;  // up to here busy time is counted
+  double not_busy_ = 0;  // seconds since that were no request's: waiting for threads, trials
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, idle_;
