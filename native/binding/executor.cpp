@@ -1,7 +1,5 @@
 #include "binding/executor.h"
 
-#include <ATen/Parallel.h>
-
 #include "core/thread_budget.h"
 
 namespace nd::binding {
@@ -78,7 +76,7 @@ void Executor::run(Worker& worker) {
       lock.lock();
       if (!queue_.empty() && budget.has_room()) call_idle_worker();
       lock.unlock();
-      at::set_num_threads(threads);  // OpenMP keeps the number per thread
+      use_threads(threads);
       task->execute();
     }
     budget.release(threads);

@@ -1,5 +1,7 @@
 #include "core/thread_budget.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 
 #include "core/device.h"
@@ -74,6 +76,11 @@ void ThreadBudget::release(int threads) {
 void ThreadBudget::wake() {
   std::lock_guard lock(mutex_);  // acquire() is either before its look at `stopping`, or waits
   freed_.notify_all();
+}
+
+void use_threads(int threads) {
+  // libtorch throws oneDNN's primitives away with it, even where nothing changes.
+  if (threads != at::get_num_threads()) at::set_num_threads(threads);
 }
 
 void end_idle_team() {

@@ -54,6 +54,9 @@ class ThreadBudget {
   std::set<uint64_t> waiting_;
 };
 
+/// This thread's parallel regions have so many threads: OpenMP keeps the number per thread.
+void use_threads(int threads);
+
 /// How long a thread may be idle with its OpenMP threads waiting for it.
 inline constexpr std::chrono::milliseconds kTeamPatience{50};
 

@@ -35,6 +35,17 @@ bool share_a_generator(const std::vector<RunningRequest*>& requests) {
   return std::adjacent_find(generators.begin(), generators.end()) != generators.end();
 }
 
+/// Below this many numbers a second thread costs more than it saves.
+constexpr int64_t kSerialNumbers = 1 << 13;
+
+/// Whether requests of one shape are better taken one after another.
+bool is_serial(const std::vector<RunningRequest*>& requests) {
+  if (requests.empty()) return true;
+  const auto [channels, height, width] = requests.front()->asked.shape;
+  const auto numbers = static_cast<int64_t>(requests.size()) * channels * height * width;
+  return numbers < kSerialNumbers || share_a_generator(requests);
+}
+
 }  // namespace
 
 at::ScalarType state_dtype(const ModelTarget& target) { return target.dtype == at::kDouble ? at::kDouble : at::kFloat; }
@@ -58,7 +69,7 @@ at::Tensor draw_step(const RunningRequest& request, const ModelTarget& target) {
 
 void for_each(const std::vector<RunningRequest*>& requests, const std::function<void(RunningRequest&)>& one) {
   const auto count = static_cast<int64_t>(requests.size());
-  const int64_t grain = share_a_generator(requests) ? std::max<int64_t>(count, 1) : 1;
+  const int64_t grain = is_serial(requests) ? std::max<int64_t>(count, 1) : 1;
   at::parallel_for(0, count, grain, [&](int64_t first, int64_t end) {
     const c10::InferenceMode inference;
     for (auto i = first; i < end; ++i) {

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <atomic>
 #include <chrono>
 
@@ -17,7 +15,7 @@ class ThreadShare {
     auto& budget = ThreadBudget::process();
     budget.announce();
     threads_ = budget.acquire(kJobsAtOnce, stopping);
-    if (threads_ > 0) at::set_num_threads(threads_);  // OpenMP keeps the number per thread
+    if (threads_ > 0) use_threads(threads_);
     waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
   }
   ~ThreadShare() { ThreadBudget::process().release(threads_); }
