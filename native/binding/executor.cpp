@@ -1,5 +1,7 @@
 #include "binding/executor.h"
 
+#include <ATen/Parallel.h>
+
 #include "core/thread_budget.h"
 
 namespace nd::binding {
