@@ -5,8 +5,8 @@
 // and Muller. Of one draw, element e is in group e / 64, its counter is group·16 + e mod 16 and its output word
 // (e mod 64) / 16: 16 neighbours are one word of 16 neighbouring counters.
 //
-// Only additions, multiplications, divisions and roots that round once each (IEEE 754), never fused: every instruction
-// set gives the same bits.
+// Only additions, multiplications, roots and, where it says `fused`, multiply-adds that round once each (IEEE 754): every
+// instruction set gives the same bits.
 
 constexpr int64_t kPhiloxGroup = 64, kPhiloxCounters = 16;
 
@@ -34,7 +34,7 @@ ND_SIMD void philox(Bits word[kBlocks][4], uint32_t key0, uint32_t key1) {
   for (int i = 0; i < 4 * kBlocks; ++i) word[i / 4][i % 4] = narrow(w[i / 4][i % 4]);
 }
 
-ND_SIMD Vec times_plus(Vec a, Vec b, float c) { return add(mul(a, b), set1(c)); }
+ND_SIMD Vec times_plus(Vec a, Vec b, float c) { return fused(a, b, set1(c)); }
 
 /// −2·ln u, u = w·2⁻³² + 2⁻³³. u = 2ᵉ·m with ½ ≤ m < 1, and −2·ln m = −2f + f²·P(f), f = m − 1, P a minimax polynomial
 /// for the relative error (2.4e-8, 1.1e-7 with rounding). Above ½, f = u − 1 is made of w − 2³²: a float next to 1 has few of
@@ -53,8 +53,8 @@ ND_SIMD Vec minus_two_log(Bits w) {
   p = times_plus(p, f, 0.48736509680747986F);
   p = times_plus(p, f, -0.6672642230987549F);
   p = times_plus(p, f, 0.9999904632568359F);
-  const Vec of_m = add(mul(f, set1(-2.0F)), mul(mul(f, f), p));
-  return add(mul(as_floats(select(above, set1_bits(0), as_bits(e))), set1(-1.3862943611198906F)), of_m);
+  const Vec of_m = fused(mul(f, f), p, mul(f, set1(-2.0F)));
+  return fused(as_floats(select(above, set1_bits(0), as_bits(e))), set1(-1.3862943611198906F), of_m);
 }
 
 /// cos and sin of 2π·w / 2³². The nearest quarter turn is taken off in integers, exactly; sinf and cosf of Moshier's Cephes
@@ -65,10 +65,10 @@ ND_SIMD void cos_sin(Bits w, Vec& cosine, Vec& sine) {
   const Vec square = mul(angle, angle);
   Vec s = times_plus(set1(-1.9515295891e-4F), square, 8.3321608736e-3F);
   s = times_plus(s, square, -1.6666654611e-1F);
-  s = add(mul(mul(s, square), angle), angle);
+  s = fused(mul(s, square), angle, angle);
   Vec c = times_plus(set1(2.443315711809948e-5F), square, -1.388731625493765e-3F);
   c = times_plus(c, square, 4.166664568298827e-2F);
-  c = add(sub(mul(mul(c, square), square), mul(square, set1(0.5F))), set1(1.0F));
+  c = fused(fused(c, square, set1(-0.5F)), square, set1(1.0F));
   // Odd quarters swap the two; the cosine is negative in quarters 1 and 2, the sine in 2 and 3.
   const Bits odd = shift_right_signed<31>(shift_left<1>(quarter)), sign = set1_bits(1U << 31);
   const Bits cosine_sign = bit_and(add(quarter, set1_bits(1U << 30)), sign), sine_sign = bit_and(quarter, sign);

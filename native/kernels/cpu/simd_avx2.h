@@ -28,6 +28,7 @@ ND_SIMD Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 ND_SIMD Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 ND_SIMD Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 ND_SIMD Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
+ND_SIMD Vec fused(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 ND_SIMD Vec at_most(Vec v, float limit) { return _mm256_min_ps(set1(limit), v); }
 ND_SIMD Vec at_least(Vec v, float limit) { return _mm256_max_ps(set1(limit), v); }

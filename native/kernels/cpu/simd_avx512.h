@@ -29,7 +29,9 @@ ND_SIMD Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 ND_SIMD Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 ND_SIMD Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 ND_SIMD Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
-/// a·b + c in one rounding.
+/// a·b + c in one rounding, on every instruction set.
+ND_SIMD Vec fused(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+/// The same here, in two roundings where one would take a call.
 ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 /// limit where v is beyond it, v elsewhere and where v is NaN.
 ND_SIMD Vec at_most(Vec v, float limit) { return _mm512_min_ps(set1(limit), v); }

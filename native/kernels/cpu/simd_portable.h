@@ -36,6 +36,11 @@ ND_SIMD Vec sub(Vec a, Vec b) { return a - b; }
 ND_SIMD Vec mul(Vec a, Vec b) { return a * b; }
 ND_SIMD Vec div(Vec a, Vec b) { return a / b; }
 ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+/// One rounding, even where it takes that call: for numbers that every instruction set must agree on.
+ND_SIMD Vec fused(Vec a, Vec b, Vec c) {
+  for (int i = 0; i < kWidth; ++i) a[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return a;
+}
 ND_SIMD Vec at_most(Vec v, float limit) {
   for (int i = 0; i < kWidth; ++i) v[i] = limit < v[i] ? limit : v[i];
   return v;
