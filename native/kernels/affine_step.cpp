@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include "kernels/cuda_ops.h"
 #include "kernels/fused_ops.h"
 #include "kernels/fused_step.h"
 
@@ -42,9 +43,49 @@ class Samples {
   int64_t stride_ = 0;
 };
 
+/// Whether CUDA's fused kernel does it: float32 samples [B, C, H, W]; a learned variance only as the second half of the same
+/// output. Thresholds need all of x0 first, variances given as they are must be looked at.
+bool is_fusable_on_cuda(const StepInputs& in) {
+  const auto& out = in.model_output;
+  if (!cuda::serves(in.sample.device(), out.scalar_type()) || in.sample.scalar_type() != at::kFloat || in.sample.dim() != 4) {
+    return false;
+  }
+  if (in.threshold || in.learned == LearnedVariance::direct) return false;
+  if (in.learned == LearnedVariance::none) return true;
+  return out.stride(2) == out.size(3) * out.stride(3) &&
+         in.learned_variance.const_data_ptr() ==
+             static_cast<const char*>(out.const_data_ptr()) + out.size(1) * out.stride(1) * out.element_size();
+}
+
+/// The kernel works in place, so on a copy.
+StepOutputs affine_step_on_cuda(const std::vector<StepRow>& rows, const StepInputs& in) {
+  const StepOutputs result{in.sample.clone(at::MemoryFormat::Contiguous),
+                           in.want_x0 ? at::empty(in.sample.sizes(), in.sample.options()) : at::Tensor()};
+  const auto noise = in.noise.defined() ? in.noise.to(at::kFloat).contiguous() : at::Tensor();
+  const int64_t batch = in.sample.size(0), numel = in.sample.numel() / batch;
+  const auto at_sample = [numel](const at::Tensor& tensor, int64_t i) {
+    return tensor.defined() ? tensor.data_ptr<float>() + i * numel : nullptr;
+  };
+  cuda::StepBuffer steps(batch, in.sample.device());
+  for (int64_t i = 0; i < batch; ++i) {
+    kernels::cuda::DeviceStep step;
+    step.row = rows.size() == 1 ? rows.front() : rows[static_cast<size_t>(i)];
+    step.learned = in.learned;
+    step.active = true;
+    step.x = at_sample(result.prev_sample, i);
+    step.noise = at_sample(noise, i);
+    step.x0 = at_sample(result.pred_original_sample, i);
+    steps[i] = step;
+  }
+  steps.send();
+  cuda::fused_step(steps.on_device(), in.sample.size(1), in.model_output);
+  return result;
+}
+
 }  // namespace
 
 StepOutputs affine_step(const std::vector<StepRow>& rows, const StepInputs& in) {
+  if (is_fusable_on_cuda(in)) return affine_step_on_cuda(rows, in);
   if (!is_fusable(in)) return affine_step_reference(rows, in);
   const Samples x(in.sample), out(in.model_output), noise(in.noise), variance(in.learned_variance);
   at::Tensor thresholds;

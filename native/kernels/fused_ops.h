@@ -25,7 +25,7 @@ struct StepOutputs {
 };
 
 /// Applies row i to sample i, or one row to all, in float32 or, where an input is, float64. The outputs have torch's
-/// promotion of the two inputs' dtypes. By fused_step for a float32 sample on the CPU and an output of at most its
+/// promotion of the two inputs' dtypes. By fused_step for a float32 sample on the CPU or CUDA and an output of at most its
 /// precision; else by the reference.
 StepOutputs affine_step(const std::vector<StepRow>& rows, const StepInputs& inputs);
 

@@ -41,24 +41,43 @@ at::Tensor BatchRunner::predict(const std::vector<RunningRequest*>& batch, const
   return output;
 }
 
-double BatchRunner::run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const {
+void BatchRunner::enter_thread() {
+  if (!DeviceRunner::serves(*denoiser_)) return;
+  try {
+    device_ = std::make_unique<DeviceRunner>(*denoiser_);
+  } catch (...) {
+    // Too little memory, or a device that was lost: the plain way says it to each request.
+  }
+}
+
+std::optional<StepTime> BatchRunner::run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) {
   const c10::InferenceMode inference;
   const auto target = denoiser_->target();
   std::vector<RunningRequest*> starting, going;
   std::copy_if(batch.begin(), batch.end(), std::back_inserter(starting), [](const auto* one) { return !one->begun(); });
-  if (!starting.empty()) for_each(starting, [&](RunningRequest& request) { begin(request, target); });
+  const auto cores = target.device.is_cpu() ? Cores::all : Cores::one;
+  if (!starting.empty()) for_each(starting, cores, [&](RunningRequest& request) { start(request); });
   std::copy_if(batch.begin(), batch.end(), std::back_inserter(going), [](const auto* one) { return !one->error; });
-  if (going.empty()) return 0;
-
+  if (going.empty()) return std::nullopt;
+  if (std::all_of(going.begin(), going.end(), [](const auto* one) { return one->on_device; })) {
+    return device_->run(going);
+  }
   const auto start = EngineClock::now();
   const auto output = predict(going, cancelled);
   const auto seconds = seconds_since(start, target.device);
   step_batch(going, output, target);
-  return seconds;
+  const auto& asked = going.front()->asked;
+  return StepTime{batch_key(asked.shape, asked.class_label), static_cast<int64_t>(going.size()), seconds};
 }
 
-double BatchRunner::trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled) const {
+void BatchRunner::start(RunningRequest& request) const {
+  request.on_device = device_ && device_->takes(request.asked);
+  begin(request, denoiser_->target());
+}
+
+double BatchRunner::trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled) {
   const c10::InferenceMode inference;
+  if (device_) return device_->trial(shape, batch);
   const auto target = denoiser_->target();
   const auto x = at::zeros({batch, shape[0], shape[1], shape[2]}, at::device(target.device).dtype(state_dtype(target)));
   const auto timesteps = at::zeros({batch}, at::device(target.device).dtype(at::kLong));

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/engine/denoiser.h"
+#include "core/engine/device_runner.h"
 #include "core/engine/request.h"
 
 namespace nd {
@@ -12,20 +15,26 @@ class BatchRunner {
  public:
   explicit BatchRunner(std::unique_ptr<const Denoiser> denoiser) : denoiser_(std::move(denoiser)) {}
 
+  /// On the thread that is to call the rest, before it does.
+  void enter_thread();
+
   /// One step of requests of one shape. What is wrong with one alone is left in its `error`, and the others go on; what
-  /// fails the model's forward is thrown, and nobody has moved. Gives the seconds that the forward took.
-  double run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const;
+  /// fails the model's forward is thrown, and nobody has moved. Gives what a forward took: this one's on the CPU, that of
+  /// the call before on CUDA, where this one is still under way.
+  std::optional<StepTime> run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled);
 
   /// What requests of this shape with the labels that the model wants have in common.
   BatchKey trial_key(SampleShape shape) const { return batch_key(shape, denoiser_->trial_labels(1)); }
 
   /// A forward of zeros, to measure it: seconds.
-  double trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled) const;
+  double trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled);
 
  private:
+  void start(RunningRequest& request) const;
   at::Tensor predict(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const;
 
   std::unique_ptr<const Denoiser> denoiser_;
+  std::unique_ptr<DeviceRunner> device_;  // on CUDA
 };
 
 }  // namespace nd

@@ -52,7 +52,9 @@ void draw_noise(const std::vector<RunningRequest*>& batch, const ModelTarget& ta
   for (auto* request : batch) {
     if (request->next().draws_noise && !makes_noise_in_registers(*request)) drawing.push_back(request);
   }
-  if (!drawing.empty()) for_each(drawing, [&](RunningRequest& request) { request.z = draw_step(request, target); });
+  if (drawing.empty()) return;
+  const auto cores = target.device.is_cpu() ? Cores::all : Cores::one;
+  for_each(drawing, cores, [&](RunningRequest& request) { request.z = draw_step(request, target); });
 }
 
 }  // namespace

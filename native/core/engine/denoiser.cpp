@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "core/errors.h"
+#include "core/unet/time_embedding.h"
+#include "core/unet/unet_inputs.h"
 
 namespace nd {
 namespace {
@@ -16,6 +18,25 @@ class UNetDenoiser final : public Denoiser {
                         const std::atomic<bool>& cancelled) const override {
     return model_->forward(x, timesteps, class_labels, &cancelled);
   }
+  at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels) const override {
+    if (!table_made_) {
+      table_ = model_->time_table(kTableRows);
+      table_made_ = true;
+    }
+    const auto condition = table_.defined() ? model_->look_up(table_, timesteps) : model_->condition(timesteps, class_labels);
+    return model_->predict(x, timesteps, condition);
+  }
+  bool takes_on_device(const SampleRequest& request) const override {
+    const auto [channels, height, width] = request.shape;
+    const auto sample = at::empty({1, channels, height, width});
+    const auto label = request.class_label.defined() ? request.class_label.cpu() : at::Tensor();
+    bool in_table = true;
+    for (const auto& step : request.plan->steps) {
+      check_unet_inputs(model_->config(), {at::kCPU, target().dtype}, sample, at::tensor({step.timestep}, at::kLong), label);
+      in_table = in_table && step.timestep < kTableRows;
+    }
+    return in_table || label.defined();
+  }
   at::Tensor trial_labels(int64_t batch) const override {
     const auto& config = model_->config();
     const auto device = target().device;
@@ -28,7 +49,12 @@ class UNetDenoiser final : public Denoiser {
   }
 
  private:
+  /// Timesteps whose embeddings are kept; DDPM's are below 1000.
+  static constexpr int64_t kTableRows = 1024;
+
   std::shared_ptr<const UNet2DModel> model_;
+  mutable at::Tensor table_;  // the engine's thread's
+  mutable bool table_made_ = false;
 };
 
 /// The tensor in what a UNet's forward gives: itself, the first of a tuple, or diffusers' `sample`.
@@ -57,6 +83,10 @@ class TorchScriptDenoiser final : public Denoiser {
     if (class_labels.defined()) inputs.emplace_back(class_labels);
     return sample_of(archive_->forward(state_, std::move(inputs)));
   }
+  at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels) const override {
+    return (*this)(x.contiguous(), timesteps, class_labels, never_);
+  }
+  bool takes_on_device(const SampleRequest&) const override { return true; }
   at::Tensor trial_labels(int64_t batch) const override {
     const auto& arguments = archive_->schema().arguments();
     const bool needed = arguments.size() > 3 && !arguments[3].default_value();
@@ -66,6 +96,7 @@ class TorchScriptDenoiser final : public Denoiser {
  private:
   std::shared_ptr<const TorchScriptArchive> archive_;
   TorchScriptArchive::State state_;
+  const std::atomic<bool> never_ = false;
 };
 
 }  // namespace

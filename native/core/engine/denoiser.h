@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/checkpoint/torchscript_archive.h"
+#include "core/engine/request.h"
 #include "core/unet/unet2d_model.h"
 
 namespace nd {
@@ -19,6 +20,11 @@ class Denoiser {
   /// may throw anything. Ends soon after `cancelled` turns true, where it can.
   virtual at::Tensor operator()(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels,
                                 const std::atomic<bool>& cancelled) const = 0;
+  /// The same in the way of a graph on CUDA: x in the model's dtype and NHWC memory, nothing is checked, nothing waits for the
+  /// device, and the result may have any dense layout.
+  virtual at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels) const = 0;
+  /// Whether that serves a request. Throws for what the former would refuse of it: shape, timesteps, label.
+  virtual bool takes_on_device(const SampleRequest& request) const = 0;
   /// Labels for a trial run of `batch` samples; undefined for a model without classes.
   virtual at::Tensor trial_labels(int64_t batch) const = 0;
 };

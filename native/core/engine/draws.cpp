@@ -2,26 +2,47 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 
 #include "core/sampling/noise_source.h"
 #include "core/sampling/scheduler_step.h"
+#include "kernels/cuda_ops.h"
 #include "kernels/fused_step.h"
 
 namespace nd {
 namespace {
+
+/// Where CUDA's kernels serve, without waiting for the device.
+at::Tensor on_target(const at::Tensor& z, const ModelTarget& target) {
+  const auto dtype = state_dtype(target);
+  if (z.is_cpu() && cuda::serves(target.device, target.dtype)) return cuda::send(z.to(dtype), target.device);
+  return z.to(target.device, dtype);
+}
+
+/// A tensor of the caller's: what it is made of on the device is not of this thread's stream.
+at::Tensor copy_of(const at::Tensor& given, const at::TensorOptions& options) {
+  const auto wait = [&] {
+    if (given.is_cuda()) at::detail::getCUDAHooks().deviceSynchronize(given.device().index());
+  };
+  wait();
+  auto copy = given.to(options, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  wait();
+  return copy;
+}
 
 at::Tensor draw(const SampleRequest& asked, uint32_t index, const ModelTarget& target) {
   const std::vector<int64_t> sizes{1, asked.shape[0], asked.shape[1], asked.shape[2]};
   if (asked.philox_seed) {
     auto z = at::empty(sizes, at::kFloat);
     kernels::philox_normal(z.mutable_data_ptr<float>(), z.numel(), {*asked.philox_seed, index});
-    return z.to(target.device, state_dtype(target));
+    return on_target(z, target);
   }
   const auto given = asked.generator.defined() ? std::vector{asked.generator} : std::vector<at::Generator>{};
-  return randn(sizes, given, at::device(target.device).dtype(target.dtype)).to(state_dtype(target));
+  const bool on_host = asked.generator.defined() && asked.generator.device().is_cpu();
+  return on_target(randn(sizes, given, at::device(on_host ? at::kCPU : target.device).dtype(target.dtype)), target);
 }
 
 bool share_a_generator(const std::vector<RunningRequest*>& requests) {
@@ -54,12 +75,12 @@ void begin(RunningRequest& request, const ModelTarget& target) {
   const auto& asked = request.asked;
   const auto options = at::device(target.device).dtype(state_dtype(target));
   if (asked.start.defined()) {
-    request.x = asked.start.to(options, /*non_blocking=*/false, /*copy=*/true).contiguous();
+    request.x = copy_of(asked.start, options);
     return;
   }
   const auto z = draw(asked, 0, target);
   request.x = asked.image.defined()
-                  ? add_noise(*asked.plan->scheduler, asked.image.to(options), z, {request.next().timestep})
+                  ? add_noise(*asked.plan->scheduler, copy_of(asked.image, options), z, {request.next().timestep})
                   : z;
 }
 
@@ -67,9 +88,9 @@ at::Tensor draw_step(const RunningRequest& request, const ModelTarget& target) {
   return draw(request.asked, draw_index(request), target);
 }
 
-void for_each(const std::vector<RunningRequest*>& requests, const std::function<void(RunningRequest&)>& one) {
+void for_each(const std::vector<RunningRequest*>& requests, Cores cores, const std::function<void(RunningRequest&)>& one) {
   const auto count = static_cast<int64_t>(requests.size());
-  const int64_t grain = is_serial(requests) ? std::max<int64_t>(count, 1) : 1;
+  const int64_t grain = cores == Cores::one || is_serial(requests) ? std::max<int64_t>(count, 1) : 1;
   at::parallel_for(0, count, grain, [&](int64_t first, int64_t end) {
     const c10::InferenceMode inference;
     for (auto i = first; i < end; ++i) {

@@ -21,7 +21,8 @@ at::Tensor draw_step(const RunningRequest& request, const ModelTarget& target);
 inline uint32_t draw_index(const RunningRequest& request) { return static_cast<uint32_t>(request.step) + 1; }
 
 /// Calls one(request) for each that has no error yet, on all cores where no two of them draw from the same generator. What
-/// it throws becomes that request's error.
-void for_each(const std::vector<RunningRequest*>& requests, const std::function<void(RunningRequest&)>& one);
+/// it throws becomes that request's error. `Cores::one`: on this thread, whose stream a device's work goes to.
+enum class Cores { one, all };
+void for_each(const std::vector<RunningRequest*>& requests, Cores cores, const std::function<void(RunningRequest&)>& one);
 
 }  // namespace nd

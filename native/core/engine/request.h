@@ -52,6 +52,7 @@ struct RunningRequest {
   EngineClock::time_point submitted;
 
   bool running = false;
+  bool on_device = false;  // DeviceRunner takes its steps
   size_t step = 0;    // done
   at::Tensor x{};     // x_t [1, C, H, W], written in place by each step; undefined until it begins
   at::Tensor z{};     // the coming step's noise, where it draws some and Philox does not make it in registers
@@ -64,6 +65,13 @@ struct RunningRequest {
   bool preview_due() const {
     return asked.preview_every > 0 && (step + 1) % static_cast<size_t>(asked.preview_every) == 0;
   }
+};
+
+/// What a step took, in the model.
+struct StepTime {
+  BatchKey key;
+  int64_t samples;
+  double seconds;
 };
 
 /// What becomes of requests: each accepted one ends with one `done` or `failed`. `room`: the queue has a place again, after a

@@ -99,6 +99,7 @@ void SamplerEngine::loop() {
   // libtorch, and this library's copy of its inline functions, set a thread's number once when they meet it: before ours.
   at::get_num_threads();
   at::internal::lazy_init_num_threads();
+  runner_.enter_thread();
   while (take_in()) {
     expire();
     announce_room();  // where requests that were cancelled or late gave theirs up
@@ -194,9 +195,9 @@ void SamplerEngine::run_step() {
   if (!threads) return;
   not_busy_ += threads.waited();
   const auto start = EngineClock::now();
-  double unet_seconds = 0;
+  std::optional<StepTime> took;
   try {
-    unet_seconds = runner_.run(batch, closing_);
+    took = runner_.run(batch, closing_);
   } catch (...) {
     if (closing_) return;  // its requests end with the others
     for (auto* request : batch) request->error = std::current_exception();
@@ -206,9 +207,9 @@ void SamplerEngine::run_step() {
   // 3. settle
   const auto samples = static_cast<int64_t>(batch.size());
   for (auto* request : batch) settle(*request);
-  if (unet_seconds > 0) policy_.ran(selected.key, samples, unet_seconds);
+  if (took) policy_.ran(took->key, took->samples, took->seconds);
   const std::lock_guard lock(mutex_);
-  meter_.ran(samples, unet_seconds, EngineClock::now());
+  meter_.ran(samples, took ? took->seconds : 0, EngineClock::now());
   batch_limit_ = policy_.limit(selected.key);
 }
 

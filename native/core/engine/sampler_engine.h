@@ -70,7 +70,7 @@ class SamplerEngine {
   void check_open() const;
 
   const Options options_;
-  const BatchRunner runner_;
+  BatchRunner runner_;
   const Listener listener_;
 
   // The engine's thread's own.

@@ -11,7 +11,7 @@ constexpr int kRuns = 4;
 
 }  // namespace
 
-std::optional<EngineEvent> WarmUps::run_one(const BatchRunner& runner, BatchPolicy& policy,
+std::optional<EngineEvent> WarmUps::run_one(BatchRunner& runner, BatchPolicy& policy,
                                             const std::atomic<bool>& closing) {
   auto& warm_up = queue_.front();
   EngineEvent event{.kind = EngineEvent::Kind::warmed, .id = warm_up.id};

@@ -26,7 +26,7 @@ class WarmUps {
 
   /// Times one batch size of the first, so that requests go on between two. Gives the event of one that ended; none once
   /// `closing` has turned true.
-  std::optional<EngineEvent> run_one(const BatchRunner& runner, BatchPolicy& policy, const std::atomic<bool>& closing);
+  std::optional<EngineEvent> run_one(BatchRunner& runner, BatchPolicy& policy, const std::atomic<bool>& closing);
   void fail_all(const std::exception_ptr& error, std::vector<EngineEvent>& events);
 
  private:

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/unet/onednn_ops.h"
+#include "kernels/cuda_ops.h"
 
 namespace nd {
 namespace {
@@ -53,6 +54,8 @@ Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, ConvS
     weight_ = pack_winograd<uint16_t>(weight, shape);
   } else if (target.device.is_cpu() && onednn::available(target.dtype)) {
     weight_ = OneDnnWeight{onednn::pack(weight, {shape.stride, shape.padding}, {1, shape.in, size.height, size.width})};
+  } else if (cuda::serves(target.device, target.dtype)) {
+    weight_ = CudaWeight{weight.clone(at::MemoryFormat::ChannelsLast)};
   } else {
     weight_ = PlainWeight{weight.clone(at::MemoryFormat::ChannelsLast)};
   }
@@ -72,6 +75,7 @@ ConvolutionPtr Convolution::take(const Scope& scope, ConvShape shape, ImageSize 
 at::Tensor Convolution::operator()(const at::Tensor& x, const Epilogue& epilogue) const {
   if (const auto* weights = std::get_if<WinogradWeights<float>>(&weight_)) return winograd(**weights, x, epilogue);
   if (const auto* weights = std::get_if<WinogradWeights<uint16_t>>(&weight_)) return winograd(**weights, x, epilogue);
+  if (std::holds_alternative<CudaWeight>(weight_)) return on_cuda(x, epilogue);
   auto y = std::holds_alternative<OneDnnWeight>(weight_) ? onednn(x, epilogue) : plain(x, epilogue);
   return epilogue.divisor == 1 ? y : y.div_(epilogue.divisor);
 }
@@ -117,6 +121,26 @@ at::Tensor Convolution::onednn(const at::Tensor& x, const Epilogue& epilogue) co
                                    : onednn::convolution(x, packed, bias_, geometry);
 }
 
+at::Tensor Convolution::without_bias(const at::Tensor& x) const {
+  const auto& weight = std::get<CudaWeight>(weight_).channels_last;
+  if (shape_.kernel != 1 || shape_.stride != 1) {
+    return at::conv2d(x, weight, {}, shape_.stride, shape_.padding).contiguous(at::MemoryFormat::ChannelsLast);
+  }
+  // A product over the pixels; their channels lie side by side.
+  const auto rows = x.permute({0, 2, 3, 1}).reshape({-1, shape_.in});
+  const auto y = at::linear(rows, weight.view({shape_.out, shape_.in}));
+  return y.view({x.size(0), x.size(2), x.size(3), shape_.out}).permute({0, 3, 1, 2});
+}
+
+at::Tensor Convolution::on_cuda(const at::Tensor& x, const Epilogue& epilogue) const {
+  auto y = without_bias(x);
+  if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
+  const auto residual =
+      epilogue.residual.defined() ? epilogue.residual.contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
+  cuda::add_bias_residual_(y, bias_float_, residual, static_cast<float>(1 / epilogue.divisor));
+  return y;
+}
+
 at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) const {
   auto y = at::conv2d(x, std::get<PlainWeight>(weight_).channels_last, bias_, shape_.stride, shape_.padding);
   if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
@@ -126,6 +150,7 @@ at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) con
 
 at::Tensor Convolution::weight() const {
   if (const auto* weight = std::get_if<OneDnnWeight>(&weight_)) return weight->packed.to_dense().contiguous();
+  if (const auto* weight = std::get_if<CudaWeight>(&weight_)) return weight->channels_last.contiguous();
   if (const auto* weight = std::get_if<PlainWeight>(&weight_)) return weight->channels_last.contiguous();
   auto oihw = at::empty({shape_.out, shape_.in, shape_.kernel, shape_.kernel}, dtype_);
   if (const auto* weights = std::get_if<WinogradWeights<float>>(&weight_)) {

@@ -34,7 +34,8 @@ struct Epilogue {
 };
 
 /// A convolution whose weights lie once in memory, in the form that the fastest way of this device and dtype wants: our own
-/// Winograd kernel for 3×3 on the CPU, oneDNN's prepacked convolution for the rest there, libtorch's plain one elsewhere.
+/// Winograd kernel for 3×3 on the CPU, oneDNN's prepacked convolution for the rest there, cuDNN's and cuBLAS's products with
+/// an epilogue of our own on CUDA, libtorch's plain one elsewhere.
 class Convolution {
  public:
   /// weight [out, in, k, k] and bias [out], in the target's dtype and on its device; undefined ones make an empty shell.
@@ -45,6 +46,11 @@ class Convolution {
   /// x: [B, in, H, W] in NHWC memory, and so is the result.
   at::Tensor operator()(const at::Tensor& x, const Epilogue& epilogue = {}) const;
 
+  /// conv(x) alone, where the kernels of CUDA serve: what reads it next adds the bias.
+  at::Tensor without_bias(const at::Tensor& x) const;
+  /// In float32.
+  const at::Tensor& bias_float() const { return bias_float_; }
+
   /// The weight as it was given, row-major.
   at::Tensor weight() const;
   const at::Tensor& bias() const { return bias_; }
@@ -53,12 +59,16 @@ class Convolution {
   template <typename T>
   at::Tensor winograd(const kernels::Conv3x3Weights<T>& weights, const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor onednn(const at::Tensor& x, const Epilogue& epilogue) const;
+  at::Tensor on_cuda(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor plain(const at::Tensor& x, const Epilogue& epilogue) const;
 
   template <typename T>
   using WinogradWeights = std::unique_ptr<const kernels::Conv3x3Weights<T>>;
   struct OneDnnWeight {
     at::Tensor packed;
+  };
+  struct CudaWeight {
+    at::Tensor channels_last;
   };
   struct PlainWeight {
     at::Tensor channels_last;
@@ -67,7 +77,8 @@ class Convolution {
   ConvShape shape_;
   at::ScalarType dtype_;
   at::Tensor bias_, bias_float_;
-  std::variant<std::monostate, WinogradWeights<float>, WinogradWeights<uint16_t>, OneDnnWeight, PlainWeight> weight_;
+  std::variant<std::monostate, WinogradWeights<float>, WinogradWeights<uint16_t>, OneDnnWeight, CudaWeight, PlainWeight>
+      weight_;
 };
 
 using ConvolutionPtr = std::shared_ptr<const Convolution>;

@@ -49,7 +49,25 @@ at::Tensor GroupNorm::in_place(const at::Tensor& x, const std::optional<Modulati
   return apply(x, true, modulation);
 }
 
+at::Tensor GroupNorm::in_place(const at::Tensor& x, cuda::ChannelRows add, const CudaModulation& modulation) const {
+  return on_cuda(x, x, add, modulation);
+}
+
+at::Tensor GroupNorm::on_cuda(const at::Tensor& x, const at::Tensor& y, cuda::ChannelRows add,
+                              const CudaModulation& modulation) const {
+  const bool fused = activation_ == Activation::silu;
+  cuda::group_norm(x, y, add, groups_,
+                   {weight_float_.const_data_ptr<float>(), bias_float_.const_data_ptr<float>(), modulation.scale.first,
+                    modulation.shift.first, modulation.scale.stride, static_cast<float>(eps_),
+                    fused ? kernels::NormActivation::silu : kernels::NormActivation::none});
+  return activation_ && !fused ? activate_(y, *activation_) : y;
+}
+
 at::Tensor GroupNorm::apply(const at::Tensor& x, bool may_write, const std::optional<Modulation>& modulation) const {
+  if (!modulation && cuda::serves(x.device(), x.scalar_type())) {
+    const auto input = x.contiguous(at::MemoryFormat::ChannelsLast);
+    return on_cuda(input, may_write ? input : at::empty_like(input), {}, {});
+  }
   if (!kernel_serves(x)) {
     auto y = at::group_norm(x, groups_, weight_, bias_, eps_);
     if (modulation) y = y * (1 + spatial(modulation->scale)) + spatial(modulation->shift);

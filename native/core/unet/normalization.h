@@ -2,6 +2,7 @@
 
 #include "core/unet/parameters.h"
 #include "core/unet/unet2d_config.h"
+#include "kernels/cuda_ops.h"
 
 #include <optional>
 
@@ -11,6 +12,12 @@ namespace nd {
 struct Modulation {
   at::Tensor scale;
   at::Tensor shift;
+};
+
+/// The same in float32 on CUDA, a row per sample with one stride; null pointers: none.
+struct CudaModulation {
+  cuda::ChannelRows scale;
+  cuda::ChannelRows shift;
 };
 
 /// The activation in place; y must be nobody else's.
@@ -26,8 +33,11 @@ class GroupNorm {
   at::Tensor operator()(const at::Tensor& x, const std::optional<Modulation>& modulation = std::nullopt) const;
   /// The same, written into x where it can be; nobody else may hold it.
   at::Tensor in_place(const at::Tensor& x, const std::optional<Modulation>& modulation = std::nullopt) const;
+  /// Where the kernels of CUDA serve: of x + add in one pass, written into x.
+  at::Tensor in_place(const at::Tensor& x, cuda::ChannelRows add, const CudaModulation& modulation = {}) const;
 
  private:
+  at::Tensor on_cuda(const at::Tensor& x, const at::Tensor& y, cuda::ChannelRows add, const CudaModulation& modulation) const;
   at::Tensor apply(const at::Tensor& x, bool may_write, const std::optional<Modulation>& modulation) const;
 
   int64_t channels_, groups_;

@@ -36,17 +36,28 @@ ResnetBlock::ResnetBlock(const Scope& scope, const Shape& shape, const UNet2DCon
   if (shape.shortcut || shape.in != shape.out) {
     shortcut_ = Convolution::take(scope / "conv_shortcut", {shape.in, shape.out, 1}, resampled(size, resample_));
   }
+  if (time_scale_shift_ == TimeScaleShift::shift) projections.fold(time_slot_, conv1_->bias_float());
+}
+
+/// The second norm of the first convolution, with the time in one of them.
+at::Tensor ResnetBlock::normed(const at::Tensor& h, const Condition& condition) const {
+  const bool shifts = time_scale_shift_ == TimeScaleShift::shift;
+  if (condition.is_for_cuda()) {
+    // Either way the norm's pass adds the convolution's bias; with `shift` it is in the time's rows already.
+    const auto time = condition.rows(time_slot_);
+    const auto sums = conv1_->without_bias(h);
+    if (shifts) return norm2_.in_place(sums, time);
+    const cuda::ChannelRows shift{time.first + time_slot_.width / 2, time.stride};
+    return norm2_.in_place(sums, cuda::channel_rows(conv1_->bias_float().unsqueeze(0)), {time, shift});
+  }
+  const auto time = condition[time_slot_];
+  if (shifts) return norm2_.in_place((*conv1_)(h, {.offset = time}));
+  const auto halves = time.chunk(2, 1);
+  return norm2_.in_place((*conv1_)(h), Modulation{halves[0], halves[1]});
 }
 
 at::Tensor ResnetBlock::operator()(const at::Tensor& x, const Condition& condition) const {
-  const auto time = condition[time_slot_];
-  auto h = resample(norm1_(x), resample_);
-  if (time_scale_shift_ == TimeScaleShift::shift) {
-    h = norm2_.in_place((*conv1_)(h, {.offset = time}));
-  } else {
-    const auto halves = time.chunk(2, 1);
-    h = norm2_.in_place((*conv1_)(h), Modulation{halves[0], halves[1]});
-  }
+  const auto h = normed(resample(norm1_(x), resample_), condition);
   const auto past = resample(x, resample_);
   return (*conv2_)(h, {.residual = shortcut_ ? (*shortcut_)(past) : past,
                        .into_residual = shortcut_ != nullptr,

@@ -27,6 +27,8 @@ class ResnetBlock {
   at::Tensor operator()(const at::Tensor& x, const Condition& condition) const;
 
  private:
+  at::Tensor normed(const at::Tensor& h, const Condition& condition) const;
+
   Resample resample_;
   double output_scale_factor_;
   TimeScaleShift time_scale_shift_;

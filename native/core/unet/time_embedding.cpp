@@ -71,6 +71,8 @@ TimeProjections::Slot TimeProjections::add(const Scope& scope, int64_t in, int64
   return slot;
 }
 
+void TimeProjections::fold(Slot slot, const at::Tensor& bias) { biases_to_fold_.emplace_back(slot, bias); }
+
 void TimeProjections::finish() {
   const auto whole = [](const std::vector<at::Tensor>& rows) {
     for (const auto& row : rows) {
@@ -81,6 +83,13 @@ void TimeProjections::finish() {
   *matrix_ = {whole(weights_), whole(biases_)};
   weights_.clear();
   biases_.clear();
+  if (matrix_->bias.defined() && cuda::serves(matrix_->bias.device(), matrix_->bias.scalar_type())) {
+    folds_ = at::zeros_like(matrix_->bias, at::kFloat);
+    for (const auto& [slot, bias] : biases_to_fold_) {
+      if (bias.defined()) folds_.narrow(0, slot.offset, slot.width).copy_(bias);
+    }
+  }
+  biases_to_fold_.clear();
 }
 
 at::Tensor TimeProjections::operator()(const at::Tensor& x) const { return at::linear(x, matrix_->weight, matrix_->bias); }
@@ -171,9 +180,17 @@ at::Tensor TimeEmbedding::cached_rows(const at::Tensor& timesteps) const {
 }
 
 Condition TimeEmbedding::operator()(const at::Tensor& timesteps, const at::Tensor& class_labels) const {
+  if (cuda::serves(target_.device, target_.dtype)) {
+    return Condition(projections_.folded(rows(timesteps, class_labels)), true);
+  }
   // On another device, looking at the timesteps would wait for it.
   const bool cached = timesteps.device().is_cpu() && !class_labels.defined();
   return Condition(cached ? cached_rows(timesteps.contiguous()) : rows(timesteps, class_labels));
+}
+
+at::Tensor TimeEmbedding::table(int64_t count) const {
+  const auto timesteps = at::arange(count, at::dtype(at::kLong).device(target_.device));
+  return projections_.folded(rows(timesteps, {}));
 }
 
 at::Tensor TimeRowCache::find(int64_t key) const {

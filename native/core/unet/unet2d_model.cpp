@@ -81,7 +81,10 @@ UNet2DModel::Parts::Parts(const UNet2DConfig& config, Parameters& parameters)
   kept = parameters.take_kept();
 }
 
-UNet2DModel::UNet2DModel(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+UNet2DModel::UNet2DModel(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {
+  // Laid out on this thread's stream; forwards may come on others.
+  if (cuda::serves(target().device, target().dtype)) cuda::synchronize(target().device);
+}
 UNet2DModel::~UNet2DModel() = default;
 
 std::shared_ptr<const UNet2DModel> UNet2DModel::load(const UNet2DConfig& config,
@@ -124,18 +127,40 @@ at::Tensor UNet2DModel::forward(const at::Tensor& sample, const at::Tensor& time
                                 const std::atomic<bool>* cancelled) const {
   const auto& model = *parts_;
   check_unet_inputs(model.config, model.target, sample, timesteps, class_labels);
-  const auto check_cancelled = [cancelled] {
-    if (cancelled && cancelled->load(std::memory_order_relaxed)) fail(ErrorCode::aborted, "the forward was cancelled");
-  };
   const at::NoGradGuard no_grad;
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   const BufferPools::Use buffers(model.pools);
 
-  // 0. input
   auto x = sample.to(model.target.dtype).contiguous(at::MemoryFormat::ChannelsLast);
+  return predict(std::move(x), timesteps, condition(timesteps, class_labels), cancelled).contiguous();
+}
+
+Condition UNet2DModel::condition(const at::Tensor& timesteps, const at::Tensor& class_labels) const {
+  return parts_->time(timesteps, class_labels);
+}
+
+at::Tensor UNet2DModel::time_table(int64_t count) const {
+  const auto& config = parts_->config;
+  if (!cuda::serves(target().device, target().dtype) || config.class_embedding != ClassEmbedding::none ||
+      config.time_embedding_type == TimeEmbeddingType::fourier) {
+    return {};
+  }
+  const bool learned = config.time_embedding_type == TimeEmbeddingType::learned;
+  return parts_->time.table(learned ? *config.num_train_timesteps : count);
+}
+
+Condition UNet2DModel::look_up(const at::Tensor& table, const at::Tensor& timesteps) const {
+  return parts_->time.look_up(table, timesteps);
+}
+
+at::Tensor UNet2DModel::predict(at::Tensor x, const at::Tensor& timesteps, const Condition& condition,
+                                const std::atomic<bool>* cancelled) const {
+  const auto& model = *parts_;
+  const auto check_cancelled = [cancelled] {
+    if (cancelled && cancelled->load(std::memory_order_relaxed)) fail(ErrorCode::aborted, "the forward was cancelled");
+  };
+  // 1. input
   if (model.config.center_input_sample) x = 2 * x - 1.0;
-  // 1. time
-  const auto condition = model.time(timesteps, class_labels);
   // 2. in
   Flow flow{(*model.conv_in)(x), {}, x};
   flow.residuals.push_back(flow.hidden);
@@ -157,7 +182,7 @@ at::Tensor UNet2DModel::forward(const at::Tensor& sample, const at::Tensor& time
   auto y = (*model.conv_out)(model.conv_norm_out.in_place(flow.hidden), {.residual = flow.skip_image});
   // A network of Song et al. 2021 gives σ·score; its timesteps are its σ.
   if (model.config.time_embedding_type == TimeEmbeddingType::fourier) y = y / timesteps.view({-1, 1, 1, 1});
-  return y.to(model.target.dtype).contiguous();
+  return y.to(model.target.dtype);
 }
 
 }  // namespace nd

@@ -13,6 +13,8 @@
 
 namespace nd {
 
+class Condition;
+
 /// Where a model computes and in what.
 struct ModelTarget {
   at::Device device = at::kCPU;
@@ -42,6 +44,16 @@ class UNet2DModel {
   /// model has classes: [B] int64 (table, timestep) or [B, time_embed_dim] floating (identity).
   /// Gives [B, out_channels, H, W] in the model's dtype.
   at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& class_labels = {},
+                     const std::atomic<bool>* cancelled = nullptr) const;
+
+  /// The same, part by part, for who captures it in a graph: nothing is checked and nothing waits for the device.
+  Condition condition(const at::Tensor& timesteps, const at::Tensor& class_labels) const;
+  /// Rows for the timesteps 0 … count − 1, and conditions out of it; undefined where the model has other ways: classes, a
+  /// Fourier embedding, a device without our kernels. A learned embedding has as many rows as it has, whatever the count.
+  at::Tensor time_table(int64_t count) const;
+  Condition look_up(const at::Tensor& table, const at::Tensor& timesteps) const;
+  /// x in the model's dtype and NHWC memory. The result's memory may be NHWC.
+  at::Tensor predict(at::Tensor x, const at::Tensor& timesteps, const Condition& condition,
                      const std::atomic<bool>* cancelled = nullptr) const;
 
   const UNet2DConfig& config() const;

@@ -30,6 +30,11 @@ class Formula : public Denoiser {
                         const std::atomic<bool>&) const override {
     return at::sin(3 * x + timesteps.to(at::kFloat).view({-1, 1, 1, 1}));
   }
+  at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& labels) const override {
+    const std::atomic<bool> never = false;
+    return (*this)(x, timesteps, labels, never);
+  }
+  bool takes_on_device(const SampleRequest&) const override { return true; }
   at::Tensor trial_labels(int64_t) const override { return {}; }
 };
 

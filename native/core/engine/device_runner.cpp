@@ -1,0 +1,258 @@
+#include "core/engine/device_runner.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+
+#include "core/engine/draws.h"
+#include "kernels/cuda_ops.h"
+
+namespace nd {
+namespace {
+
+/// Runs of a bucket before its work is captured: libtorch and cuDNN set things up in them.
+constexpr int kWarmUps = 2;
+
+/// Buckets that are kept, of all shapes; each graph holds some MB on the device.
+constexpr size_t kMaxBuckets = 64;
+
+/// From here on buckets lie an eighth of a power of two apart: padding is free in a small batch and costs its share in a large
+/// one.
+constexpr int64_t kLastPower = 16;
+
+}  // namespace
+
+/// A batch size of one shape: the memory that its work reads and writes, at fixed places.
+struct DeviceRunner::Bucket {
+  Bucket(BatchKey key, int64_t size, const ModelTarget& target)
+      : key(key), size(size), shape{key[0], key[1], key[2]}, steps(size, target.device) {
+    const std::vector<int64_t> sizes{size, shape[0], shape[1], shape[2]};
+    const auto options = at::device(target.device).dtype(target.dtype);
+    x = at::empty(sizes, options.memory_format(at::MemoryFormat::ChannelsLast));
+    timesteps = at::zeros({size}, options.dtype(at::kLong));
+  }
+
+  BatchKey key;
+  int64_t size;
+  SampleShape shape;
+  cuda::StepBuffer steps;
+  at::Tensor x, timesteps, labels;
+  std::array<at::Tensor, 2> noise_on_host;  // pinned, in turn; made where a request first draws torch's numbers
+  at::Tensor noise;
+  size_t noise_turn = 0;
+  std::unique_ptr<cuda::Graph> graph;
+  int runs = 0;
+  bool can_be_captured = true;
+  uint64_t last_launch = 0;
+};
+
+/// What is on the stream: the last launch, and the one before.
+struct DeviceRunner::Flight {
+  explicit Flight(at::Device device) : spans{Span{device}, Span{device}} {}
+
+  struct Span {
+    explicit Span(at::Device device) : begin(device), end(device) {}
+    cuda::Mark begin, end;
+    std::optional<StepTime> of{};  // what was launched between the two; none: nothing, or it was waited for
+    /// Waits for its end.
+    std::optional<StepTime> land() {
+      if (!of) return std::nullopt;
+      end.wait();
+      of->seconds = end.seconds_since(begin);
+      return std::exchange(of, std::nullopt);
+    }
+  };
+  Span& last() { return spans[turn]; }
+  Span& next() {
+    turn = 1 - turn;
+    return spans[turn];
+  }
+
+  std::array<Span, 2> spans;
+  size_t turn = 0;
+  cuda::GraphPool pool;
+};
+
+DeviceRunner::DeviceRunner(const Denoiser& denoiser)
+    : denoiser_(denoiser), target_(denoiser.target()), flight_(std::make_unique<Flight>(target_.device)) {
+  cuda::use_own_stream(target_.device);
+}
+
+DeviceRunner::~DeviceRunner() {
+  try {
+    cuda::synchronize(target_.device);  // its memory goes
+  } catch (...) {  // a device that was lost needs no waiting
+  }
+}
+
+bool DeviceRunner::serves(const Denoiser& denoiser) {
+  return cuda::serves(denoiser.target().device, denoiser.target().dtype);
+}
+
+bool DeviceRunner::takes(const SampleRequest& request) const {
+  const bool served = denoiser_.takes_on_device(request);
+  // Thresholds need all of x0 before any of it is clipped; variances given as they are must be looked at first.
+  return served && !request.plan->threshold && request.plan->scheduler->learned_variance() != LearnedVariance::direct;
+}
+
+int64_t DeviceRunner::bucket_of(int64_t samples) {
+  const auto power = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(samples)));
+  if (power <= kLastPower) return power;
+  const int64_t unit = power / 8;
+  return (samples + unit - 1) / unit * unit;
+}
+
+int64_t DeviceRunner::graphs() const {
+  return std::count_if(buckets_.begin(), buckets_.end(), [](const auto& entry) { return entry.second->graph != nullptr; });
+}
+
+DeviceRunner::Bucket& DeviceRunner::bucket_for(BatchKey key, int64_t size, const at::Tensor& labels) {
+  auto& found = buckets_[{key, size}];
+  if (found) return *found;
+  found = std::make_unique<Bucket>(key, size, target_);
+  if (labels.defined()) {
+    auto sizes = labels.sizes().vec();
+    sizes.front() = size;
+    found->labels = at::zeros(sizes, labels.options().device(target_.device));
+  }
+  if (buckets_.size() > kMaxBuckets) {
+    const auto oldest = std::min_element(buckets_.begin(), buckets_.end(), [&](const auto& a, const auto& b) {
+      return a.second != found && (b.second == found || a.second->last_launch < b.second->last_launch);
+    });
+    cuda::synchronize(target_.device);
+    buckets_.erase(oldest);
+  }
+  return *found;
+}
+
+std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& batch) {
+  std::vector<at::Tensor> labels;
+  for (const auto* request : batch) {
+    if (request->asked.class_label.defined()) labels.push_back(request->asked.class_label);
+  }
+  const auto all_labels = labels.empty() ? at::Tensor() : at::cat(labels);
+  const auto& asked = batch.front()->asked;
+  const auto count = static_cast<int64_t>(batch.size());
+  auto& here = bucket_for(batch_key(asked.shape, asked.class_label), bucket_of(count), all_labels);
+  draw_noise(here, batch);
+  fill(here, batch);
+  if (all_labels.defined()) {
+    here.labels.narrow(0, 0, all_labels.size(0)).copy_(all_labels.pin_memory(), /*non_blocking=*/true);
+  }
+  auto& before = flight_->last();
+  launch(here, count);
+  for (auto* request : batch) {
+    request->z.reset();
+    if (!request->error) ++request->step;
+  }
+  return before.land();
+}
+
+double DeviceRunner::trial(SampleShape shape, int64_t samples) {
+  const auto labels = denoiser_.trial_labels(1);
+  auto& here = bucket_for(batch_key(shape, labels), bucket_of(samples), labels);
+  flight_->last().land();
+  fill(here, {});
+  launch(here, samples);
+  return flight_->last().land()->seconds;
+}
+
+/// Torch's numbers, drawn side by side into memory that one copy takes to the device. While it draws, the device has the
+/// step before.
+void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch) {
+  std::vector<RunningRequest*> drawing;
+  for (auto* request : batch) {
+    const auto& asked = request->asked;
+    if (!request->next().draws_noise || asked.philox_seed) continue;
+    if (asked.generator.defined() && asked.generator.device().is_cpu()) {
+      drawing.push_back(request);
+    } else {
+      request->z = draw_step(*request, target_);  // the device's own generator
+    }
+  }
+  if (drawing.empty()) return;
+  const auto [channels, height, width] = bucket.shape;
+  if (!bucket.noise.defined()) {
+    const std::vector<int64_t> sizes{bucket.size, channels, height, width};
+    for (auto& host : bucket.noise_on_host) host = at::empty(sizes, at::dtype(at::kFloat).pinned_memory(true));
+    bucket.noise = at::empty(sizes, at::dtype(at::kFloat).device(target_.device));
+  }
+  const auto& host = bucket.noise_on_host[bucket.noise_turn];
+  bucket.noise_turn = 1 - bucket.noise_turn;
+  for (size_t i = 0; i < drawing.size(); ++i) drawing[i]->z = host.narrow(0, static_cast<int64_t>(i), 1);
+  for_each(drawing, Cores::all, [&](RunningRequest& request) { request.z.copy_(draw_step(request, {at::kCPU, target_.dtype})); });
+  const auto count = static_cast<int64_t>(drawing.size());
+  bucket.noise.narrow(0, 0, count).copy_(host.narrow(0, 0, count), /*non_blocking=*/true);
+  for (size_t i = 0; i < drawing.size(); ++i) drawing[i]->z = bucket.noise.narrow(0, static_cast<int64_t>(i), 1);
+}
+
+/// The bucket's steps: those of the batch, then padding.
+void DeviceRunner::fill(Bucket& bucket, const std::vector<RunningRequest*>& batch) {
+  for (size_t i = 0; i < static_cast<size_t>(bucket.size); ++i) {
+    kernels::cuda::DeviceStep step;
+    if (i < batch.size() && !batch[i]->error) {
+      auto& request = *batch[i];
+      const auto& asked = request.asked;
+      request.x0 = request.preview_due() ? at::empty_like(request.x) : at::Tensor();
+      step.active = true;
+      step.row = request.next().row;
+      step.learned = asked.plan->scheduler->learned_variance();
+      step.timestep = static_cast<int32_t>(request.next().timestep);
+      step.x = request.x.mutable_data_ptr<float>();
+      step.x0 = request.x0.defined() ? request.x0.mutable_data_ptr<float>() : nullptr;
+      step.noise = request.z.defined() ? request.z.const_data_ptr<float>() : nullptr;
+      if (request.next().draws_noise && asked.philox_seed) {
+        step.draws_philox = true;
+        step.seed = *asked.philox_seed;
+        step.draw = draw_index(request);
+      }
+    }
+    bucket.steps[static_cast<int64_t>(i)] = step;
+  }
+}
+
+void DeviceRunner::work(const Bucket& bucket) {
+  const at::NoGradGuard no_grad;
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  const auto steps = bucket.steps.on_device();
+  cuda::gather_samples(steps, bucket.x, bucket.timesteps);
+  cuda::fused_step(steps, bucket.shape[0], denoiser_.on_device(bucket.x, bucket.timesteps, bucket.labels));
+}
+
+void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
+  bucket.last_launch = ++launches_;
+  auto& span = flight_->next();
+  try {
+    bucket.steps.send();
+    span.begin.record();
+    if (bucket.graph) {
+      bucket.graph->replay();
+    } else {
+      const cuda::MeasuredAlgorithms measured;
+      work(bucket);
+    }
+    span.end.record();
+  } catch (...) {
+    cuda::synchronize(target_.device);  // what was sent may be written again
+    throw;
+  }
+  span.of = StepTime{bucket.key, samples, 0};
+  if (!bucket.graph && bucket.can_be_captured && ++bucket.runs >= kWarmUps) capture(bucket);
+}
+
+void DeviceRunner::capture(Bucket& bucket) {
+  try {
+    const cuda::MeasuredAlgorithms measured;
+    bucket.graph = std::make_unique<cuda::Graph>(flight_->pool, [&] { work(bucket); });
+  } catch (...) {
+    // Something in it looks at its numbers, as a TorchScript program may: it goes on as it went.
+    bucket.can_be_captured = false;
+  }
+}
+
+}  // namespace nd

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/engine/denoiser.h"
+#include "core/engine/request.h"
+
+namespace nd {
+
+/// Steps on CUDA. Of a batch of one shape, everything between two x_t is one piece of work on a stream of its own: the
+/// samples are gathered from where each request keeps its x_t, the model runs, the fused step writes x_s back. Batches are
+/// filled up to a bucket's size; each bucket's work is captured in a graph once it has run often enough for libtorch and
+/// cuDNN to have chosen their ways.
+class DeviceRunner {
+ public:
+  explicit DeviceRunner(const Denoiser& denoiser);
+  ~DeviceRunner();
+
+  /// Whether this denoiser's target has our kernels.
+  static bool serves(const Denoiser& denoiser);
+  /// Whether a request's steps are the fused kernel's and the model serves it here; a batch with another goes the plain way.
+  /// Throws for what the model refuses.
+  bool takes(const SampleRequest& request) const;
+  /// The batch that is run for `samples`: 1, 2, 4, 8, 16, then in eighths of the power of two above.
+  static int64_t bucket_of(int64_t samples);
+
+  /// Takes the batch one step further: the work is put on the stream, and it waits for that of the call before, so the device
+  /// always has some. Gives what the call before took on the device, if there was one. Throws what the model throws; nobody
+  /// has moved then.
+  std::optional<StepTime> run(const std::vector<RunningRequest*>& batch);
+  /// Seconds of a step of nothing but padding.
+  double trial(SampleShape shape, int64_t samples);
+
+  /// Buckets whose work is a graph.
+  int64_t graphs() const;
+
+ private:
+  struct Bucket;
+  struct Flight;
+  Bucket& bucket_for(BatchKey key, int64_t size, const at::Tensor& labels);
+  void draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch);
+  void fill(Bucket& bucket, const std::vector<RunningRequest*>& batch);
+  void work(const Bucket& bucket);
+  void launch(Bucket& bucket, int64_t samples);
+  void capture(Bucket& bucket);
+
+  const Denoiser& denoiser_;
+  const ModelTarget target_;
+  std::unique_ptr<Flight> flight_;
+  std::map<std::pair<BatchKey, int64_t>, std::unique_ptr<Bucket>> buckets_;
+  uint64_t launches_ = 0;
+};
+
+}  // namespace nd

@@ -1,0 +1,127 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "kernels/cuda/kernels.h"
+
+/// What this project brings to CUDA, as tensors see it. In a build without the CUDA kernels nothing is served, and
+/// everything else here throws ERR_DEVICE.
+namespace nd::cuda {
+
+/// Whether the kernels take tensors of that device and dtype: CUDA; float32, float16, bfloat16.
+bool serves(at::Device device, at::ScalarType dtype);
+
+/// Floats to be added to the channels: a row of `first` for each sample, or with stride 0 one for all.
+struct ChannelRows {
+  const float* first = nullptr;  // null: none
+  int64_t stride = 0;
+};
+ChannelRows channel_rows(const at::Tensor& rows, int64_t column = 0);
+
+/// kernels::group_norm_nhwc of x + add, [B, C, H, W] in NHWC memory; y may be x.
+void group_norm(const at::Tensor& x, const at::Tensor& y, ChannelRows add, int64_t groups,
+                const kernels::GroupNormParameters& parameters);
+
+/// y = (y + bias + residual)·scale in place. y and residual (undefined: none): [B, C, H, W] in NHWC memory; bias: [C] float.
+void add_bias_residual_(const at::Tensor& y, const at::Tensor& bias, const at::Tensor& residual, float scale);
+
+/// table[rows], float; NaN where there is no such row. Unlike index_select it looks at nothing on the host.
+at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& rows);
+
+/// `count` steps in device memory.
+struct DeviceSteps {
+  const kernels::cuda::DeviceStep* first;
+  int64_t count;
+};
+/// x[i] = the sample of step i in x's dtype and NHWC memory, timesteps[i] its timestep.
+void gather_samples(DeviceSteps steps, const at::Tensor& x, const at::Tensor& timesteps);
+/// Every active sample's step, in place; out: [count, C or 2C, H, W] of any dense strides and dtype served.
+void fused_step(DeviceSteps steps, int64_t channels, const at::Tensor& out);
+
+/// Steps in pinned memory of the host, and their copy at one place of the device.
+class StepBuffer {
+ public:
+  StepBuffer(int64_t count, at::Device device);
+  /// Of the next to be sent; holds anything before it is written.
+  kernels::cuda::DeviceStep& operator[](int64_t i);
+  DeviceSteps on_device() const;
+  /// To the device, in the stream's order. There are two of the host's, in turn: before this is called, the stream must have
+  /// come past the call before the last.
+  void send();
+
+ private:
+  int64_t count_;
+  std::array<at::Tensor, 2> host_;
+  at::Tensor device_;
+  size_t turn_ = 0;
+};
+
+/// Where the host's next work of this thread goes; one thread's streams do not wait for another's.
+void use_own_stream(at::Device device);
+
+/// A point of this thread's stream.
+class Mark {
+ public:
+  explicit Mark(at::Device device);
+  ~Mark();
+  Mark(const Mark&) = delete;
+  void record();
+  void wait() const;
+  /// Seconds on the device between two recorded marks that were waited for.
+  double seconds_since(const Mark& start) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Memory that graphs of one thread share.
+class GraphPool {
+ public:
+  GraphPool();
+  ~GraphPool();
+  GraphPool(const GraphPool&) = delete;
+
+ private:
+  friend class Graph;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Work of this thread's stream that was captured once and runs again with one call, on the same memory.
+class Graph {
+ public:
+  /// Captures what `work` gives to the stream, none of which runs. Throws what it throws; the stream can be used afterwards.
+  Graph(const GraphPool& pool, const std::function<void()>& work);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  void replay();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// While it lives, cuDNN measures which algorithm is fastest for a convolution that it has not seen.
+class MeasuredAlgorithms {
+ public:
+  MeasuredAlgorithms();
+  ~MeasuredAlgorithms();
+  MeasuredAlgorithms(const MeasuredAlgorithms&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// A copy on the device that the host does not wait for; `tensor` is on the CPU.
+at::Tensor send(const at::Tensor& tensor, at::Device device);
+
+/// Waits for everything on the device.
+void synchronize(at::Device device);
+
+}  // namespace nd::cuda

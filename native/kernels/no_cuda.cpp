@@ -1,0 +1,46 @@
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+
+#include "core/errors.h"
+#include "kernels/cuda_ops.h"
+
+// The same names where the CUDA kernels are not built. Nothing is served, so only a mistake comes further.
+namespace nd::cuda {
+namespace {
+
+[[noreturn]] void not_built() { fail(ErrorCode::device, "this build of the addon has no CUDA kernels"); }
+
+}  // namespace
+
+struct Mark::State {};
+struct GraphPool::State {};
+struct Graph::State {};
+
+bool serves(at::Device, at::ScalarType) { return false; }
+ChannelRows channel_rows(const at::Tensor&, int64_t) { not_built(); }
+void group_norm(const at::Tensor&, const at::Tensor&, ChannelRows, int64_t, const kernels::GroupNormParameters&) { not_built(); }
+void add_bias_residual_(const at::Tensor&, const at::Tensor&, const at::Tensor&, float) { not_built(); }
+at::Tensor gather_rows(const at::Tensor&, const at::Tensor&) { not_built(); }
+void gather_samples(DeviceSteps, const at::Tensor&, const at::Tensor&) { not_built(); }
+void fused_step(DeviceSteps, int64_t, const at::Tensor&) { not_built(); }
+StepBuffer::StepBuffer(int64_t, at::Device) : count_(0) { not_built(); }
+kernels::cuda::DeviceStep& StepBuffer::operator[](int64_t) { not_built(); }
+DeviceSteps StepBuffer::on_device() const { not_built(); }
+void StepBuffer::send() { not_built(); }
+void use_own_stream(at::Device) { not_built(); }
+Mark::Mark(at::Device) { not_built(); }
+Mark::~Mark() = default;
+void Mark::record() { not_built(); }
+void Mark::wait() const { not_built(); }
+double Mark::seconds_since(const Mark&) const { not_built(); }
+GraphPool::GraphPool() { not_built(); }
+GraphPool::~GraphPool() = default;
+Graph::Graph(const GraphPool&, const std::function<void()>&) { not_built(); }
+Graph::~Graph() = default;
+void Graph::replay() { not_built(); }
+MeasuredAlgorithms::MeasuredAlgorithms() : before_(false) { not_built(); }
+MeasuredAlgorithms::~MeasuredAlgorithms() = default;
+at::Tensor send(const at::Tensor&, at::Device) { not_built(); }
+void synchronize(at::Device) { not_built(); }
+
+}  // namespace nd::cuda
