@@ -1,0 +1,78 @@
+#include <limits>
+
+#include "kernels/cuda/elements.cuh"
+
+namespace nd::kernels::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;
+
+/// sum[i] += row[i], where there is a row.
+template <int kCount>
+__device__ __forceinline__ void add_row(const float* row, float (&sum)[kCount]) {
+  if (row == nullptr) return;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) sum[i] += row[i];
+}
+
+template <typename T, int kCount>
+__global__ void __launch_bounds__(kThreads) bias_residual_kernel(const T* conv, const float* bias, const float* add, int64_t add_stride,
+                                     const T* residual, float scale, T* y, int64_t numel, int64_t sample_numel,
+                                     int64_t channels) {
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < numel / kCount; i += int64_t{gridDim.x} * kThreads) {
+    const int64_t e = i * kCount, channel = e % channels;
+    float v[kCount];
+    load(conv + e, v);
+    add_row(bias == nullptr ? nullptr : bias + channel, v);
+    add_row(add == nullptr ? nullptr : add + e / sample_numel * add_stride + channel, v);
+    if (residual != nullptr) {
+      float more[kCount];
+      load(residual + e, more);
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) v[j] += more[j];
+    }
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) v[j] *= scale;
+    store(y + e, v);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) gather_rows_kernel(const float* table, int64_t width, const int64_t* rows, int64_t count,
+                                   int64_t table_rows, float* to) {
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count * width; i += int64_t{gridDim.x} * kThreads) {
+    const int64_t row = rows[i / width];
+    const bool there = row >= 0 && row < table_rows;
+    to[i] = there ? table[row * width + i % width] : std::numeric_limits<float>::quiet_NaN();
+  }
+}
+
+}  // namespace
+
+void add_bias_residual(Element element, const void* conv, const float* bias, const float* add, int64_t add_stride,
+                       const void* residual, float scale, void* y, int64_t batch, int64_t pixels, int64_t channels,
+                       Stream stream) {
+  const int64_t numel = batch * pixels * channels;
+  if (numel <= 0) return;
+  dispatch(element, [&](auto type) {
+    using T = typename decltype(type)::type;
+    const auto run = [&](auto kernel, int64_t items) {
+      launch(kernel, dim3(blocks_for(items, kThreads)), kThreads, 0, stream, static_cast<const T*>(conv), bias, add,
+             add_stride, static_cast<const T*>(residual), scale, static_cast<T*>(y), numel, pixels * channels, channels);
+    };
+    if (channels % kVectorOf<T> == 0 && aligned_16(conv) && aligned_16(residual) && aligned_16(y)) {
+      run(bias_residual_kernel<T, kVectorOf<T>>, numel / kVectorOf<T>);
+    } else {
+      run(bias_residual_kernel<T, 1>, numel);
+    }
+  });
+}
+
+void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,
+                 Stream stream) {
+  if (count <= 0 || width <= 0) return;
+  launch(gather_rows_kernel, dim3(blocks_for(count * width, kThreads)), kThreads, 0, stream, table, width, rows, count,
+         table_rows, to);
+}
+
+}  // namespace nd::kernels::cuda
