@@ -17,14 +17,40 @@ struct alignas(kCount * sizeof(T)) Lanes {
 __device__ __forceinline__ void round_to(float& to, float v) { to = v; }
 __device__ __forceinline__ void round_to(__half& to, float v) { to = __float2half_rn(v); }
 __device__ __forceinline__ void round_to(__nv_bfloat16& to, float v) { to = __float2bfloat16_rn(v); }
+
 // Two at a time: one instruction.
-__device__ __forceinline__ void round_to(Lanes<__half, 2>& to, float a, float b) {
-  const __half2 v = __floats2half2_rn(a, b);
-  to.lane[0] = v.x, to.lane[1] = v.y;
+__device__ __forceinline__ __half2 rounded_pair(__half, float a, float b) { return __floats2half2_rn(a, b); }
+__device__ __forceinline__ __nv_bfloat162 rounded_pair(__nv_bfloat16, float a, float b) {
+  return __floats2bfloat162_rn(a, b);
 }
-__device__ __forceinline__ void round_to(Lanes<__nv_bfloat16, 2>& to, float a, float b) {
-  const __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
-  to.lane[0] = v.x, to.lane[1] = v.y;
+
+/// kCount neighbours of a row of floats, in as few accesses as its place allows.
+template <int kCount>
+__device__ __forceinline__ void load_row(const float* from, float (&v)[kCount]) {
+  if (kCount % 4 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0) {
+#pragma unroll
+    for (int i = 0; i < kCount / 4; ++i) {
+      const auto lanes = *reinterpret_cast<const Lanes<float, 4>*>(from + 4 * i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) v[4 * i + j] = lanes.lane[j];
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) v[i] = from[i];
+}
+
+/// The 32-bit word `index` of the elements.
+template <typename T, int kCount>
+__device__ __forceinline__ uint32_t word_of(const float (&v)[kCount], int index) {
+  if constexpr (sizeof(T) == 4) {
+    return __float_as_uint(v[index]);
+  } else {
+    const auto pair = rounded_pair(T(), v[2 * index], v[2 * index + 1]);
+    uint32_t word;
+    memcpy(&word, &pair, sizeof word);
+    return word;
+  }
 }
 
 template <int kCount, typename T>
@@ -36,18 +62,12 @@ __device__ __forceinline__ void load(const T* from, float (&v)[kCount]) {
 
 template <int kCount, typename T>
 __device__ __forceinline__ void store(T* to, const float (&v)[kCount]) {
-  if constexpr (sizeof(T) == 2 && kCount % 2 == 0) {
-    struct alignas(kCount * sizeof(T)) {
-      Lanes<T, 2> pair[kCount / 2];
-    } pairs;
-#pragma unroll
-    for (int i = 0; i < kCount / 2; ++i) round_to(pairs.pair[i], v[2 * i], v[2 * i + 1]);
-    *reinterpret_cast<decltype(pairs)*>(to) = pairs;
+  if constexpr (kCount * sizeof(T) == 16) {
+    // Whole words: the compiler would split a struct of lanes.
+    *reinterpret_cast<uint4*>(to) = make_uint4(word_of<T>(v, 0), word_of<T>(v, 1), word_of<T>(v, 2), word_of<T>(v, 3));
   } else {
-    Lanes<T, kCount> lanes;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) round_to(lanes.lane[i], v[i]);
-    *reinterpret_cast<Lanes<T, kCount>*>(to) = lanes;
+    for (int i = 0; i < kCount; ++i) round_to(to[i], v[i]);
   }
 }
 

@@ -60,10 +60,14 @@ struct Columns {
 };
 
 template <int kVector, typename T>
-__device__ __forceinline__ void load_added(const Work<T>& work, const Piece& piece, int channel, float (&added)[kVector]) {
-  const float* row = work.add + piece.sample * work.add_stride + piece.first_channel + channel;
+__device__ __forceinline__ void load_added(const Work<T>& work, const Piece& piece, int channel,
+                                           float (&added)[kVector]) {
+  if (work.add != nullptr) {
+    load_row(work.add + piece.sample * work.add_stride + piece.first_channel + channel, added);
+    return;
+  }
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) added[i] = work.add == nullptr ? 0.0F : row[i];
+  for (int i = 0; i < kVector; ++i) added[i] = 0.0F;
 }
 
 /// to[column·kParts + part]: the sums over the rows. In an order that is the shape's: each of a few teams takes every

@@ -31,7 +31,20 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 #endif
 }
 
+/// p, which lies in global memory or is null: of a pointer read from memory the compiler does not know.
+template <typename T>
+__device__ __forceinline__ T* in_global(T* p) {
+#ifdef __CUDACC__
+  __builtin_assume(__isGlobal(p));
+#endif
+  return p;
+}
+
 constexpr int64_t kMostBlocks = 0x7FFFFFFF, kMostRows = 0xFFFF;  // of a grid's x and y
+
+/// A thread's items along the grid's x: first_item(), and every all_threads()-th after it.
+__device__ __forceinline__ int64_t first_item() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ int64_t all_threads() { return int64_t{gridDim.x} * blockDim.x; }
 
 /// Blocks for so many items, `threads` a block; the kernels loop where a grid can't hold them all.
 inline unsigned blocks_for(int64_t items, int threads) {

@@ -1,5 +1,3 @@
-#include <limits>
-
 #include "kernels/cuda/elements.cuh"
 
 namespace nd::kernels::cuda {
@@ -12,15 +10,17 @@ constexpr int kThreads = 256;
 template <int kCount>
 __device__ __forceinline__ void add_row(const float* row, float (&sum)[kCount]) {
   if (row == nullptr) return;
+  float v[kCount];
+  load_row(row, v);
 #pragma unroll
-  for (int i = 0; i < kCount; ++i) sum[i] += row[i];
+  for (int i = 0; i < kCount; ++i) sum[i] += v[i];
 }
 
 template <typename T, int kCount>
-__global__ void __launch_bounds__(kThreads) bias_residual_kernel(const T* conv, const float* bias, const float* add, int64_t add_stride,
-                                     const T* residual, float scale, T* y, int64_t numel, int64_t sample_numel,
-                                     int64_t channels) {
-  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < numel / kCount; i += int64_t{gridDim.x} * kThreads) {
+__global__ void __launch_bounds__(kThreads)
+    bias_residual_kernel(const T* conv, const float* bias, const float* add, int64_t add_stride, const T* residual,
+                         float scale, T* y, int64_t numel, int64_t sample_numel, int64_t channels) {
+  for (int64_t i = first_item(); i < numel / kCount; i += all_threads()) {
     const int64_t e = i * kCount, channel = e % channels;
     float v[kCount];
     load(conv + e, v);
@@ -38,12 +38,12 @@ __global__ void __launch_bounds__(kThreads) bias_residual_kernel(const T* conv, 
   }
 }
 
-__global__ void __launch_bounds__(kThreads) gather_rows_kernel(const float* table, int64_t width, const int64_t* rows, int64_t count,
-                                   int64_t table_rows, float* to) {
-  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count * width; i += int64_t{gridDim.x} * kThreads) {
+__global__ void __launch_bounds__(kThreads) gather_rows_kernel(const float* table, int64_t width, const int64_t* rows,
+                                                               int64_t count, int64_t table_rows, float* to) {
+  for (int64_t i = first_item(); i < count * width; i += all_threads()) {
     const int64_t row = rows[i / width];
     const bool there = row >= 0 && row < table_rows;
-    to[i] = there ? table[row * width + i % width] : std::numeric_limits<float>::quiet_NaN();
+    to[i] = there ? table[row * width + i % width] : __uint_as_float(0x7FC00000);
   }
 }
 

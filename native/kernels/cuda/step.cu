@@ -141,16 +141,21 @@ __device__ __forceinline__ void step_runs(const DeviceStep& s, int64_t group, in
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads, 4) step_kernel(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, const T* out,
-                            int64_t sample_stride, int64_t channel_stride, int64_t pixel_stride) {
+__global__ void __launch_bounds__(kThreads, 4)
+    step_kernel(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, const T* out,
+                int64_t sample_stride, int64_t channel_stride, int64_t pixel_stride) {
   const int64_t groups = groups_of(channels * pixels);
   for (int64_t sample = blockIdx.y; sample < count; sample += gridDim.y) {
-    const DeviceStep s = steps[sample];
+    DeviceStep s = steps[sample];
     if (!s.active) continue;
-    for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < groups * kQuarters; i += int64_t{gridDim.x} * kThreads) {
+    s.x = in_global(s.x);
+    s.noise = in_global(s.noise);
+    s.x0 = in_global(s.x0);
+    for (int64_t i = first_item(); i < groups * kQuarters; i += all_threads()) {
       // A block takes the same pixels of every channel, which lie together in the model's output.
       const int64_t turn = i / kQuarters;
-      const int64_t group = pixels % kPhiloxGroup == 0 ? turn % channels * (pixels / kPhiloxGroup) + turn / channels : turn;
+      const bool whole = pixels % kPhiloxGroup == 0;
+      const int64_t group = whole ? turn % channels * (pixels / kPhiloxGroup) + turn / channels : turn;
       step_runs(s, group, static_cast<int>(i % kQuarters), channels, pixels, out + sample * sample_stride,
                 channel_stride, pixel_stride);
     }
@@ -159,7 +164,7 @@ __global__ void __launch_bounds__(kThreads, 4) step_kernel(const DeviceStep* ste
 
 __global__ void __launch_bounds__(kThreads) normal_kernel(float* to, int64_t numel, uint64_t seed, uint32_t draw) {
   const bool whole = aligned(to);
-  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < groups_of(numel) * kQuarters; i += int64_t{gridDim.x} * kThreads) {
+  for (int64_t i = first_item(); i < groups_of(numel) * kQuarters; i += all_threads()) {
     const int64_t group = i / kQuarters;
     const int quarter = static_cast<int>(i % kQuarters);
     float z[kRuns][kRun];
@@ -174,14 +179,14 @@ __global__ void __launch_bounds__(kThreads) normal_kernel(float* to, int64_t num
 
 /// A thread writes kCount neighbours of [pixels, channels].
 template <typename T, int kCount>
-__global__ void __launch_bounds__(kThreads) gather_kernel(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, T* to,
-                              int64_t* timesteps) {
+__global__ void __launch_bounds__(kThreads) gather_kernel(const DeviceStep* steps, int64_t count, int64_t channels,
+                                                          int64_t pixels, T* to, int64_t* timesteps) {
   const int64_t numel = channels * pixels;
   for (int64_t sample = blockIdx.y; sample < count; sample += gridDim.y) {
-    const float* x = steps[sample].x;
+    const float* x = in_global(steps[sample].x);
     const bool active = steps[sample].active;
     if (blockIdx.x == 0 && threadIdx.x == 0) timesteps[sample] = active ? steps[sample].timestep : 0;
-    for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < numel / kCount; i += int64_t{gridDim.x} * kThreads) {
+    for (int64_t i = first_item(); i < numel / kCount; i += all_threads()) {
       int64_t pixel = i * kCount / channels, channel = i * kCount - pixel * channels;
       float v[kCount];
 #pragma unroll

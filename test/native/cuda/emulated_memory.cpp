@@ -11,7 +11,9 @@ void* allocate(size_t bytes) {
   return memory;
 }
 void release(void* memory) noexcept { std::free(memory); }
-void copy_in(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
-void copy_out(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void copy_in(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+void copy_out(void* to, const void* from, size_t bytes) { copy_in(to, from, bytes); }
 
 }  // namespace device_memory
