@@ -2,8 +2,8 @@
 
 #include "core/errors.h"
 
-/// cuda_kernel_bench [JSON]: every CUDA kernel's time and the bandwidth over the bytes it must move, as a share of a large
-/// copy's in the same run (both count reads and writes). Built with -DNODE_DIFFUSERS_CUDA=ON.
+/// cuda_kernel_bench [JSON]: every CUDA kernel's time and the bandwidth over the bytes it must move, as a share of a
+/// large copy's in the same run (both count reads and writes). Built with -DNODE_DIFFUSERS_CUDA=ON.
 
 namespace {
 
@@ -27,11 +27,9 @@ Buffer on_device(const std::vector<T>& values) {
   return buffer;
 }
 
-std::string text(const char* what, int64_t batch, int64_t pixels, int64_t channels, Element element, const char* how = "") {
-  char name[128];
-  std::snprintf(name, sizeof name, "%s %lldx%lldx%lld %s%s%s", what, static_cast<long long>(batch),
-                static_cast<long long>(pixels), static_cast<long long>(channels), name_of(element), *how == 0 ? "" : " ", how);
-  return name;
+std::string text(const std::string& what, int64_t batch, int64_t pixels, int64_t channels, Element element) {
+  return what + " " + std::to_string(batch) + "x" + std::to_string(pixels) + "x" + std::to_string(channels) + " " +
+         name_of(element);
 }
 
 enum class Noise { none, philox };
@@ -58,8 +56,8 @@ void bench_step(Bench& bench, int64_t batch, int64_t pixels, Element element, No
     steps.push_back(on_device(host));
   }
   const auto of = [&](int64_t set) { return static_cast<const DeviceStep*>(steps[static_cast<size_t>(set)].get()); };
-  const char* how = noise == Noise::none ? (with_x0 ? "x0" : "") : with_x0 ? "philox x0" : "philox";
-  bench.run(text("step", batch, pixels, channels, element, how), sets, bytes, [&](int64_t set) {
+  const std::string name = std::string("step") + (noise == Noise::philox ? "+philox" : "") + (with_x0 ? "+x0" : "");
+  bench.run(text(name, batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
     const void* data = out[static_cast<size_t>(set)].get();
     fused_step(of(set), batch, channels, pixels, {data, element, numel, 1, channels}, bench.stream());
   });
@@ -89,12 +87,13 @@ void bench_group_norm(Bench& bench, int64_t batch, int64_t pixels, int64_t chann
 
 void bench_bias_residual(Bench& bench, int64_t batch, int64_t pixels, int64_t channels, Element element) {
   const int64_t numel = batch * pixels * channels, bytes = 3 * numel * size_of(element), sets = bench.sets_for(bytes);
-  const auto conv = buffers(sets, element, numel), residual = buffers(sets, element, numel), y = buffers(sets, element, numel);
+  const auto conv = buffers(sets, element, numel), residual = buffers(sets, element, numel);
+  const auto y = buffers(sets, element, numel);
   const Buffer bias(Element::f32, channels), add(Element::f32, batch * channels);
   bench.run(text("add_bias_residual", batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
     const auto at = static_cast<size_t>(set);
-    add_bias_residual(element, conv[at].get(), bias.floats(), add.floats(), channels, residual[at].get(), 0.7F, y[at].get(),
-                      batch, pixels, channels, bench.stream());
+    add_bias_residual(element, conv[at].get(), bias.floats(), add.floats(), channels, residual[at].get(), 0.7F,
+                      y[at].get(), batch, pixels, channels, bench.stream());
   });
 }
 
@@ -113,7 +112,8 @@ void bench_rows(Bench& bench, int64_t count, int64_t width) {
   for (int64_t i = 0; i < count; ++i) host.push_back(i * 997 % table_rows);
   const Buffer rows = on_device(host);
   bench.run(text("gather_rows", count, 1, width, Element::f32), 1, 8 * count * width, [&](int64_t) {
-    gather_rows(table.floats(), width, static_cast<const int64_t*>(rows.get()), count, table_rows, to.floats(), bench.stream());
+    const auto* indices = static_cast<const int64_t*>(rows.get());
+    gather_rows(table.floats(), width, indices, count, table_rows, to.floats(), bench.stream());
   });
 }
 
@@ -127,7 +127,9 @@ int main(int argc, char** argv) try {
   for (const Images images : {Images{64, 1024}, Images{256, 1024}, Images{16, 65536}}) {
     for (const Element element : {Element::bf16, Element::f32}) {
       for (const Noise noise : {Noise::none, Noise::philox}) {
-        for (const bool with_x0 : {false, true}) bench_step(bench, images.batch, images.pixels, element, noise, with_x0);
+        for (const bool with_x0 : {false, true}) {
+          bench_step(bench, images.batch, images.pixels, element, noise, with_x0);
+        }
       }
     }
     bench_draws(bench, images.batch * images.pixels * 3);

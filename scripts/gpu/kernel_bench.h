@@ -88,7 +88,8 @@ class Bench {
     constexpr int64_t bytes = int64_t{1} << 30;
     const Buffer from(Element::f32, bytes / 4), to(Element::f32, bytes / 4);
     const double seconds = time(1, 1, [&](int64_t) {
-      check(cudaMemcpyAsync(to.get(), from.get(), static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_), "copy");
+      const auto kind = cudaMemcpyDeviceToDevice;
+      check(cudaMemcpyAsync(to.get(), from.get(), static_cast<size_t>(bytes), kind, stream_), "copy");
     });
     copy_ = 2.0 * static_cast<double>(bytes) / seconds / 1e9;
     std::printf("%s: a copy of 1 GiB reads and writes %.0f GB/s\n", device_.name, copy_);
@@ -96,7 +97,9 @@ class Bench {
   }
 
   /// Sets of buffers to take in turn, so that none is found in L2 again.
-  int64_t sets_for(int64_t bytes) const { return std::clamp<int64_t>(3 * int64_t{device_.l2CacheSize} / bytes + 2, 2, 512); }
+  int64_t sets_for(int64_t bytes) const {
+    return std::clamp<int64_t>(3 * int64_t{device_.l2CacheSize} / bytes + 2, 2, 512);
+  }
 
   /// `bytes` is what a call must move; launch(set) makes one call.
   void run(const std::string& name, int64_t sets, int64_t bytes, const std::function<void(int64_t)>& launch) {
@@ -111,11 +114,13 @@ class Bench {
   bool write_json(const char* path) const {
     FILE* file = std::fopen(path, "w");
     if (file == nullptr) return false;
-    std::fprintf(file, "{\n  \"device\": \"%s\",\n  \"copyGigabytesPerSecond\": %.1f,\n  \"results\": [", device_.name, copy_);
+    std::fprintf(file, "{\n  \"device\": \"%s\",\n  \"copyGigabytesPerSecond\": %.1f,\n  \"results\": [", device_.name,
+                 copy_);
     for (size_t i = 0; i < results_.size(); ++i) {
       const Result& r = results_[i];
-      std::fprintf(file, "%s\n    {\"name\": \"%s\", \"microseconds\": %.3f, \"gigabytesPerSecond\": %.1f, \"shareOfCopy\": %.4f}",
-                   i == 0 ? "" : ",", r.name.c_str(), r.microseconds, r.gigabytes_a_second, r.share_of_copy);
+      std::fprintf(file, "%s\n    {\"name\": \"%s\", \"microseconds\": %.3f, ", i == 0 ? "" : ",", r.name.c_str(),
+                   r.microseconds);
+      std::fprintf(file, "\"gigabytesPerSecond\": %.1f, \"shareOfCopy\": %.4f}", r.gigabytes_a_second, r.share_of_copy);
     }
     std::fprintf(file, "\n  ]\n}\n");
     return std::fclose(file) == 0;

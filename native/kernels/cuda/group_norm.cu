@@ -4,8 +4,8 @@ namespace nd::kernels::cuda {
 
 namespace {
 
-/// The block keeps its piece in shared memory: mean, then Σ(x − mean)², then either y, or the piece's moments where the image
-/// has several. kParts: a vector's channels fall into so many parts, each of one group.
+/// The block keeps its piece in shared memory: mean, then Σ(x − mean)², then either y, or the piece's moments where the
+/// image has several. kParts: a vector's channels fall into so many parts, each of one group.
 template <typename T, int kVector, int kParts>
 __global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
   constexpr int part_channels = kVector / kParts;
@@ -42,7 +42,9 @@ __global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
       }
       reduce<kParts>(c, sums, scratch, parts + first * kParts, all_parts - first * kParts);
     }
-    for (int g = thread; g < piece.groups; g += threads) groups[g].mean = sum_of_group(parts, g, parts_of_group).first / count;
+    for (int g = thread; g < piece.groups; g += threads) {
+      groups[g].mean = sum_of_group(parts, g, parts_of_group).first / count;
+    }
     __syncthreads();
 
     // 2. the squares, and what rounding left of the sum (Chan, Golub & LeVeque 1983, the corrected two-pass algorithm)
@@ -120,7 +122,8 @@ __global__ void __launch_bounds__(kMostThreads) apply_kernel(Work<T> work) {
   for (int64_t item = blockIdx.x; item < work.items(); item += gridDim.x) {
     const Piece piece(work, item);
     for (int i = thread; i < lane_count * piece.groups; i += threads) {
-      const Moments* of_group = work.moments + piece.sample * chunks * work.shape.groups + piece.first_group + i % piece.groups;
+      const int64_t group = piece.first_group + i % piece.groups;
+      const Moments* of_group = work.moments + piece.sample * chunks * work.shape.groups + group;
       CountedMoments sum{0.0F, 0.0F, 0.0F};
 #pragma unroll 4
       for (int64_t chunk = i / piece.groups; chunk < chunks; chunk += lane_count) {
@@ -179,14 +182,15 @@ void run(const GroupNormCall& call, Work<T> work, Stream stream) {
   const int64_t shared = shared_bytes(s.chunk_pixels * channels * static_cast<int64_t>(sizeof(T)), channels,
                                       s.slice_groups, threads, kParts);
   if (shared > shared_limit_of(call)) {
-    fail(ErrorCode::shape, "group_norm: ", s.group_channels, " channels in a group; shared memory holds no pixel of it");
+    fail(ErrorCode::shape, "group_norm: shared memory holds no pixel of a group of ", s.group_channels, " channels");
   }
   const dim3 grid(blocks_for(work.items(), 1));
   launch(piece_kernel<T, kVector, kParts>, grid, threads, static_cast<size_t>(shared), stream, work);
   if (work.moments == nullptr) return;
-  const int64_t apply_shared = channels * static_cast<int64_t>(sizeof(Affine)) +
-                               s.slice_groups * static_cast<int64_t>(kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics));
-  launch(apply_kernel<T, kVector>, grid, threads, static_cast<size_t>(apply_shared), stream, work);
+  constexpr size_t bytes_a_group = kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics);
+  const size_t apply_shared =
+      static_cast<size_t>(channels) * sizeof(Affine) + static_cast<size_t>(s.slice_groups) * bytes_a_group;
+  launch(apply_kernel<T, kVector>, grid, threads, apply_shared, stream, work);
 }
 
 }  // namespace

@@ -44,8 +44,8 @@ struct Piece {
   }
 };
 
-/// A thread's vectors: one column of them, a pixel every `rows`. Where a slice has more columns than the block has threads,
-/// the kernels go on to column + columns.
+/// A thread's vectors: one column of them, a pixel every `rows`. Where a slice has more columns than the block has
+/// threads, the kernels go on to column + columns.
 template <int kVector>
 struct Columns {
   int vectors, columns, rows, row, column;

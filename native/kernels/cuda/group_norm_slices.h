@@ -6,8 +6,8 @@
 
 #include "kernels/cuda/kernels.h"
 
-/// How group_norm cuts its work: a block has whole groups of a sample, over all pixels or a chunk of them. Depends on the
-/// shape alone, and so does a sample's result.
+/// How group_norm cuts its work: a block has whole groups of a sample, over all pixels or a chunk of them. Depends on
+/// the shape alone, and so does a sample's result.
 namespace nd::kernels::cuda {
 
 struct Slices {

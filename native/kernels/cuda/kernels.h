@@ -8,9 +8,9 @@
 
 struct CUstream_st;
 
-/// The CUDA kernels' launchers. Every pointer is to device memory, but for references and what they hold. They only put work
-/// on the stream, so a CUDA graph can capture them; they throw nd::Error where a launch fails. All arithmetic is in float32,
-/// and a sample's result depends neither on its slot nor on the batch.
+/// The CUDA kernels' launchers. Every pointer is to device memory. They only put work on the stream, so a CUDA graph
+/// can capture them; they throw nd::Error where a launch fails. All arithmetic is in float32, and a sample's result depends
+/// neither on its slot nor on the batch.
 namespace nd::kernels::cuda {
 
 using Stream = ::CUstream_st*;
@@ -39,7 +39,7 @@ struct ModelOutput {
   int64_t sample_stride, channel_stride, pixel_stride;
 };
 
-/// The UNet's input: to[i] is steps[i].x as [pixels, channels], timesteps[i] its timestep; zeros where it is not active.
+/// The UNet's input: to[i] is steps[i].x as [pixels, channels], timesteps[i] its timestep; zeros where not active.
 void gather_samples(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, Element element, void* to,
                     int64_t* timesteps, Stream stream);
 
@@ -64,8 +64,8 @@ size_t group_norm_workspace(const GroupNormCall& call);
 /// y may be x; the workspace is aligned to 8 bytes.
 void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspace, Stream stream);
 
-/// y = (conv + bias_c + add_bc + residual)·scale over [batch, pixels, channels]. bias: [channels]; add: [batch, channels]
-/// with add_stride between rows; each may be null, and residual too. y may be conv or residual.
+/// y = (conv + bias_c + add_bc + residual)·scale over [batch, pixels, channels]. bias: [channels]; add: [batch,
+/// channels] with add_stride between rows; each may be null, and residual too. y may be conv or residual.
 void add_bias_residual(Element element, const void* conv, const float* bias, const float* add, int64_t add_stride,
                        const void* residual, float scale, void* y, int64_t batch, int64_t pixels, int64_t channels,
                        Stream stream);

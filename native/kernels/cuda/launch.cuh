@@ -51,6 +51,11 @@ inline unsigned blocks_for(int64_t items, int threads) {
   return static_cast<unsigned>(std::min((items + threads - 1) / threads, kMostBlocks));
 }
 
+/// The same along x for each of `count` rows along y.
+inline dim3 grid_for(int64_t items, int64_t count, int threads) {
+  return dim3(blocks_for(items, threads), static_cast<unsigned>(std::min(count, kMostRows)));
+}
+
 /// Shared memory that a block gets without asking.
 constexpr size_t kPlainShared = 48 << 10;
 

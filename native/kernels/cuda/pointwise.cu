@@ -40,10 +40,12 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads) gather_rows_kernel(const float* table, int64_t width, const int64_t* rows,
                                                                int64_t count, int64_t table_rows, float* to) {
-  for (int64_t i = first_item(); i < count * width; i += all_threads()) {
-    const int64_t row = rows[i / width];
+  for (int64_t at = blockIdx.y; at < count; at += gridDim.y) {
+    const int64_t row = rows[at];
     const bool there = row >= 0 && row < table_rows;
-    to[i] = there ? table[row * width + i % width] : __uint_as_float(0x7FC00000);
+    for (int64_t i = first_item(); i < width; i += all_threads()) {
+      to[at * width + i] = there ? table[row * width + i] : __uint_as_float(0x7FC00000);  // NaN
+    }
   }
 }
 
@@ -58,7 +60,8 @@ void add_bias_residual(Element element, const void* conv, const float* bias, con
     using T = typename decltype(type)::type;
     const auto run = [&](auto kernel, int64_t items) {
       launch(kernel, dim3(blocks_for(items, kThreads)), kThreads, 0, stream, static_cast<const T*>(conv), bias, add,
-             add_stride, static_cast<const T*>(residual), scale, static_cast<T*>(y), numel, pixels * channels, channels);
+             add_stride, static_cast<const T*>(residual), scale, static_cast<T*>(y), numel, pixels * channels,
+             channels);
     };
     if (channels % kVectorOf<T> == 0 && aligned_16(conv) && aligned_16(residual) && aligned_16(y)) {
       run(bias_residual_kernel<T, kVectorOf<T>>, numel / kVectorOf<T>);
@@ -71,7 +74,7 @@ void add_bias_residual(Element element, const void* conv, const float* bias, con
 void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,
                  Stream stream) {
   if (count <= 0 || width <= 0) return;
-  launch(gather_rows_kernel, dim3(blocks_for(count * width, kThreads)), kThreads, 0, stream, table, width, rows, count,
+  launch(gather_rows_kernel, grid_for(width, count, kThreads), kThreads, 0, stream, table, width, rows, count,
          table_rows, to);
 }
 

@@ -199,10 +199,6 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(const DeviceStep* step
   }
 }
 
-dim3 grid_for(int64_t items, int64_t count) {
-  return dim3(blocks_for(items, kThreads), static_cast<unsigned>(std::min(count, kMostRows)));
-}
-
 }  // namespace
 
 void gather_samples(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, Element element, void* to,
@@ -212,8 +208,8 @@ void gather_samples(const DeviceStep* steps, int64_t count, int64_t channels, in
   dispatch(element, [&](auto type) {
     using T = typename decltype(type)::type;
     const auto run = [&](auto kernel, int64_t items) {
-      launch(kernel, grid_for(items, count), kThreads, 0, stream, steps, count, channels, pixels, static_cast<T*>(to),
-             timesteps);
+      launch(kernel, grid_for(items, count, kThreads), kThreads, 0, stream, steps, count, channels, pixels,
+             static_cast<T*>(to), timesteps);
     };
     if (aligned_16(to) && numel % kVectorOf<T> == 0) {
       run(gather_kernel<T, kVectorOf<T>>, numel / kVectorOf<T>);
@@ -229,8 +225,8 @@ void fused_step(const DeviceStep* steps, int64_t count, int64_t channels, int64_
   if (count <= 0 || numel <= 0) return;
   dispatch(out.element, [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(step_kernel<T>, grid_for(groups_of(numel) * kQuarters, count), kThreads, 0, stream, steps, count, channels,
-           pixels, static_cast<const T*>(out.data), out.sample_stride, out.channel_stride, out.pixel_stride);
+    launch(step_kernel<T>, grid_for(groups_of(numel) * kQuarters, count, kThreads), kThreads, 0, stream, steps, count,
+           channels, pixels, static_cast<const T*>(out.data), out.sample_stride, out.channel_stride, out.pixel_stride);
   });
 }
 

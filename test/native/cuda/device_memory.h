@@ -18,8 +18,8 @@ void copy_out(void* to, const void* from, size_t bytes);
 
 }  // namespace device_memory
 
-/// `count` elements on the device, `offset` elements behind a boundary of 256 bytes, with a margin on both sides that must
-/// keep what it holds.
+/// `count` elements on the device, `offset` elements behind a boundary of 256 bytes. What lies on both sides must stay
+/// as it is.
 template <typename T>
 class DeviceBuffer {
  public:

@@ -23,12 +23,14 @@ TEST("bias, time embedding, residual and scale, within the output's rounding") {
         const auto more = values::rounded(element, values::random(numel, 2));
         const auto bias = values::random(s.channels, 3), add = values::random(s.batch * stride, 4);
         const float scale = 0.70710678F;
-        const DeviceBuffer<unsigned char> conv_bytes(values::encode(element, conv), offset), more_bytes(values::encode(element, more));
+        const DeviceBuffer<unsigned char> conv_bytes(values::encode(element, conv), offset);
+        const DeviceBuffer<unsigned char> more_bytes(values::encode(element, more));
         const DeviceBuffer<unsigned char> apart(conv.size() * values::size_of(element));
         const DeviceBuffer<float> device_bias(bias, 1), device_add(add);
         const DeviceBuffer<unsigned char>& y = in_place ? conv_bytes : apart;
-        add_bias_residual(element, conv_bytes.get(), biased ? device_bias.get() : nullptr, embedded ? device_add.get() : nullptr,
-                          stride, residual ? more_bytes.get() : nullptr, scale, y.get(), s.batch, s.pixels, s.channels, nullptr);
+        add_bias_residual(element, conv_bytes.get(), biased ? device_bias.get() : nullptr,
+                          embedded ? device_add.get() : nullptr, stride, residual ? more_bytes.get() : nullptr, scale,
+                          y.get(), s.batch, s.pixels, s.channels, nullptr);
         const auto got = values::decode(element, y.values());
         for (int64_t i = 0; i < numel; ++i) {
           const auto at = static_cast<size_t>(i);
@@ -52,7 +54,8 @@ TEST("rows are gathered, NaN where there is none") {
     const std::vector<int64_t> rows = {6, 0, 0, -1, 3, 7, int64_t{1} << 40, 5, -(int64_t{1} << 40)};
     const DeviceBuffer<float> device_table(table), to(rows.size() * static_cast<size_t>(width));
     const DeviceBuffer<int64_t> device_rows(rows);
-    gather_rows(device_table.get(), width, device_rows.get(), static_cast<int64_t>(rows.size()), table_rows, to.get(), nullptr);
+    const auto count = static_cast<int64_t>(rows.size());
+    gather_rows(device_table.get(), width, device_rows.get(), count, table_rows, to.get(), nullptr);
     std::vector<float> expected;
     for (const int64_t row : rows) {
       for (int64_t i = 0; i < width; ++i) {

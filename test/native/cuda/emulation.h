@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
-// As much of CUDA as native/kernels/cuda uses, on the CPU: blocks one after another, each CUDA thread of a block a thread of
-// its own, or all in turn where the block has no shared memory to meet over.
+// As much of CUDA as native/kernels/cuda uses, on the CPU: blocks one after another, each CUDA thread of a block a
+// thread of its own, or all in turn where the block has no shared memory to meet over.
 
 #define __global__
 #define __device__
@@ -116,7 +116,9 @@ inline __nv_bfloat16 __float2bfloat16_rn(float v) {
   if (v != v) return {0x7FFF};
   return {static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16)};
 }
-inline __nv_bfloat162 __floats2bfloat162_rn(float a, float b) { return {__float2bfloat16_rn(a), __float2bfloat16_rn(b)}; }
+inline __nv_bfloat162 __floats2bfloat162_rn(float a, float b) {
+  return {__float2bfloat16_rn(a), __float2bfloat16_rn(b)};
+}
 
 struct __half {
   uint16_t bits;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -81,7 +82,8 @@ inline std::vector<unsigned char> encode(Element element, const std::vector<floa
         bits = sign | 0x7C00;
       } else {
         const int exponent = magnitude < 0x1p-14F ? -14 : std::ilogb(magnitude);
-        bits = static_cast<uint16_t>(sign + ((exponent + 14) << 10) + static_cast<int>(std::ldexp(magnitude, 10 - exponent)));
+        const int units = static_cast<int>(std::ldexp(magnitude, 10 - exponent));
+        bits = static_cast<uint16_t>(sign + ((exponent + 14) << 10) + units);
       }
     }
     std::memcpy(&bytes[2 * i], &bits, 2);
