@@ -7,7 +7,7 @@
 #include "kernels/cuda/kernels.h"
 
 /// How group_norm cuts its work: a block has whole groups of a sample, over all pixels or a chunk of them. Depends on
-/// the shape alone, and so does a sample's result.
+/// the shape and the device alone, and so does the order of a sample's sums.
 namespace nd::kernels::cuda {
 
 struct Slices {

@@ -201,6 +201,29 @@ TEST("a sample's bits depend on neither its slot nor its neighbours") {
   }
 }
 
+TEST("more samples than a grid has rows") {
+  const int64_t count = 66'000;
+  const auto host = values::random(count, 1), out = values::random(count, 2);
+  const DeviceBuffer<float> x(host), model(out), to(static_cast<size_t>(count));
+  const DeviceBuffer<int64_t> timesteps(static_cast<size_t>(count));
+  std::vector<float> expected = host;
+  std::vector<DeviceStep> steps;
+  std::vector<SampleStep> cpu;
+  for (int64_t i = 0; i < count; ++i) {
+    steps.push_back({.row = kRows[0], .active = true, .timestep = static_cast<int32_t>(i), .x = x.get() + i});
+    cpu.push_back({.row = kRows[0], .x = &expected[static_cast<size_t>(i)], .out = &out[static_cast<size_t>(i)],
+                   .variance = nullptr, .noise = nullptr, .philox = nullptr, .prev = &expected[static_cast<size_t>(i)],
+                   .x0 = nullptr});
+  }
+  const DeviceBuffer<DeviceStep> device_steps(steps);
+  gather_samples(device_steps.get(), count, 1, 1, Element::f32, to.get(), timesteps.get(), nullptr);
+  EXPECT(same(to.values(), host));
+  EXPECT_EQUAL(timesteps.values().back(), count - 1);
+  fused_step(device_steps.get(), count, 1, 1, {model.get(), Element::f32, 1, 1, 1}, nullptr);
+  nd::kernels::fused_step(cpu.data(), count, 1);
+  EXPECT(same(x.values(), expected));
+}
+
 TEST("the first draw has the CPU's bits") {
   for (const int64_t numel : {1, 3, 15, 16, 17, 63, 64, 65, 100, 3072, 20'001}) {
     for (const size_t offset : {0, 1}) {
