@@ -1,0 +1,96 @@
+#pragma once
+
+#include "kernels/cuda/launch.cuh"
+
+namespace nd::kernels::cuda {
+
+__device__ __forceinline__ float to_float(float v) { return v; }
+__device__ __forceinline__ float to_float(__half v) { return __half2float(v); }
+__device__ __forceinline__ float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
+
+/// kCount neighbours, read and written in one access.
+template <typename T, int kCount>
+struct alignas(kCount * sizeof(T)) Lanes {
+  T lane[kCount];
+};
+
+__device__ __forceinline__ void round_to(float& to, float v) { to = v; }
+__device__ __forceinline__ void round_to(__half& to, float v) { to = __float2half_rn(v); }
+__device__ __forceinline__ void round_to(__nv_bfloat16& to, float v) { to = __float2bfloat16_rn(v); }
+
+// Two at a time: one instruction.
+__device__ __forceinline__ __half2 rounded_pair(__half, float a, float b) { return __floats2half2_rn(a, b); }
+__device__ __forceinline__ __nv_bfloat162 rounded_pair(__nv_bfloat16, float a, float b) {
+  return __floats2bfloat162_rn(a, b);
+}
+
+/// kCount neighbours of a row of floats, in as few accesses as its place allows.
+template <int kCount>
+__device__ __forceinline__ void load_row(const float* from, float (&v)[kCount]) {
+  if (kCount % 4 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0) {
+#pragma unroll
+    for (int i = 0; i < kCount / 4; ++i) {
+      const auto lanes = *reinterpret_cast<const Lanes<float, 4>*>(from + 4 * i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) v[4 * i + j] = lanes.lane[j];
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) v[i] = from[i];
+}
+
+/// The 32-bit word `index` of the elements.
+template <typename T, int kCount>
+__device__ __forceinline__ uint32_t word_of(const float (&v)[kCount], int index) {
+  if constexpr (sizeof(T) == 4) {
+    return __float_as_uint(v[index]);
+  } else {
+    const auto pair = rounded_pair(T(), v[2 * index], v[2 * index + 1]);
+    uint32_t word;
+    memcpy(&word, &pair, sizeof word);
+    return word;
+  }
+}
+
+template <int kCount, typename T>
+__device__ __forceinline__ void load(const T* from, float (&v)[kCount]) {
+  const auto lanes = *reinterpret_cast<const Lanes<T, kCount>*>(from);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) v[i] = to_float(lanes.lane[i]);
+}
+
+template <int kCount, typename T>
+__device__ __forceinline__ void store(T* to, const float (&v)[kCount]) {
+  if constexpr (kCount * sizeof(T) == 16) {
+    // Whole words: the compiler would split a struct of lanes.
+    *reinterpret_cast<uint4*>(to) = make_uint4(word_of<T>(v, 0), word_of<T>(v, 1), word_of<T>(v, 2), word_of<T>(v, 3));
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) round_to(to[i], v[i]);
+  }
+}
+
+/// Elements of one 16-byte access.
+template <typename T>
+constexpr int kVectorOf = 16 / sizeof(T);
+
+inline bool aligned_16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+
+template <typename T>
+struct Type {
+  using type = T;
+};
+
+/// visit(Type<T>) with the element's T.
+template <typename Visit>
+void dispatch(Element element, const Visit& visit) {
+  switch (element) {
+    case Element::f32: return visit(Type<float>{});
+    case Element::f16: return visit(Type<__half>{});
+    case Element::bf16: return visit(Type<__nv_bfloat16>{});
+  }
+  fail(ErrorCode::dtype, "no such element type: ", static_cast<int>(element));
+}
+
+}  // namespace nd::kernels::cuda

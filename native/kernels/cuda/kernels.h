@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/group_norm.h"
+#include "kernels/step_row.h"
+
+struct CUstream_st;
+
+/// The CUDA kernels' launchers. Every pointer is to device memory. They only put work on the stream, so a CUDA graph
+/// can capture them; they throw nd::Error where a launch fails. All arithmetic is in float32, and a sample's result depends
+/// neither on its slot nor on the batch.
+namespace nd::kernels::cuda {
+
+using Stream = ::CUstream_st*;
+
+enum class Element { f32, f16, bf16 };
+
+/// One sample's step; see StepRow. The entries that fill up a batch are not active.
+struct DeviceStep {
+  StepRow row;
+  float k = 1;  // dynamic thresholding's s, which divides the clipped x0
+  LearnedVariance learned = LearnedVariance::none;
+  bool active = false;
+  bool draws_philox = false;  // z made in registers, where noise is null
+  uint64_t seed = 0;
+  uint32_t draw = 0;  // as in PhiloxKey
+  int32_t timestep = 0;
+  float* x = nullptr;            // x_t, [channels, pixels] dense, which x_s overwrites
+  const float* noise = nullptr;  // z; null: none, or Philox's
+  float* x0 = nullptr;           // where the predicted original sample goes, or null
+};
+
+/// The UNet's output, or its transpose; strides in elements. Its variance half, where learned, is channels C … 2C − 1.
+struct ModelOutput {
+  const void* data;
+  Element element;
+  int64_t sample_stride, channel_stride, pixel_stride;
+};
+
+/// The UNet's input: to[i] is steps[i].x as [pixels, channels], timesteps[i] its timestep; zeros where not active.
+void gather_samples(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, Element element, void* to,
+                    int64_t* timesteps, Stream stream);
+
+/// Every active sample's step, in one pass over memory. The bits are those of kernels::fused_step on the CPU.
+void fused_step(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, const ModelOutput& out,
+                Stream stream);
+
+/// The bits of kernels::philox_normal on the CPU.
+void philox_normal(float* to, int64_t numel, uint64_t seed, uint32_t draw, Stream stream);
+
+/// kernels::group_norm_nhwc of x + add.
+struct GroupNormCall {
+  GroupNormShape shape;
+  GroupNormParameters parameters;
+  Element element;
+  const float* add = nullptr;  // the convolution's bias and the time embedding, [batch, channels], or null
+  int64_t add_stride = 0;      // 0: one row for the whole batch
+  int64_t shared_limit = 0;    // bytes of a block's shared memory; 0: what the device has
+};
+/// Bytes of workspace that it takes: 0 where a block holds an image's slice of groups.
+size_t group_norm_workspace(const GroupNormCall& call);
+/// y may be x; the workspace is aligned to 8 bytes.
+void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspace, Stream stream);
+
+/// y = (conv + bias_c + add_bc + residual)·scale over [batch, pixels, channels]. bias: [channels]; add: [batch,
+/// channels] with add_stride between rows; each may be null, and residual too. y may be conv or residual.
+void add_bias_residual(Element element, const void* conv, const float* bias, const float* add, int64_t add_stride,
+                       const void* residual, float scale, void* y, int64_t batch, int64_t pixels, int64_t channels,
+                       Stream stream);
+
+/// to[i] = table[rows[i]], of `width` floats; NaN where there is no such row.
+void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,
+                 Stream stream);
+
+}  // namespace nd::kernels::cuda

@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/kernels.h"
+
+/// What kernel_bench.cpp measures with.
+namespace bench {
+
+using nd::kernels::cuda::Element;
+
+inline void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  std::fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(status));
+  std::exit(1);
+}
+
+inline double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+inline int64_t size_of(Element element) { return element == Element::f32 ? 4 : 2; }
+inline const char* name_of(Element element) {
+  return element == Element::f32 ? "f32" : element == Element::f16 ? "f16" : "bf16";
+}
+
+/// Device memory, random normal numbers of the element type in it.
+class Buffer {
+ public:
+  Buffer(Element element, int64_t count) : bytes_(static_cast<size_t>(count * size_of(element))) {
+    check(cudaMalloc(&memory_, std::max<size_t>(bytes_, 1)), "cudaMalloc");
+    const std::vector<unsigned char>& random = random_bytes(element);
+    for (size_t at = 0; at < bytes_; at += random.size()) {
+      const size_t part = std::min(random.size(), bytes_ - at);
+      check(cudaMemcpy(static_cast<char*>(memory_) + at, random.data(), part, cudaMemcpyHostToDevice), "cudaMemcpy");
+    }
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer(Buffer&& other) noexcept : bytes_(other.bytes_), memory_(other.memory_) { other.memory_ = nullptr; }
+  ~Buffer() { cudaFree(memory_); }
+
+  void* get() const { return memory_; }
+  float* floats() const { return static_cast<float*>(memory_); }
+
+ private:
+  static const std::vector<unsigned char>& random_bytes(Element element) {
+    static std::vector<unsigned char> of[2];
+    const bool wide = element == Element::f32;
+    std::vector<unsigned char>& bytes = of[wide ? 0 : 1];
+    if (!bytes.empty()) return bytes;
+    std::mt19937 bits(1);
+    std::normal_distribution<float> normal;
+    bytes.resize(16 << 20);
+    for (size_t at = 0; at < bytes.size(); at += wide ? 4 : 2) {
+      const float v = normal(bits);
+      // A bfloat16 is a float's upper half; read as float16 it is a finite number too.
+      std::memcpy(&bytes[at], reinterpret_cast<const char*>(&v) + (wide ? 0 : 2), wide ? 4 : 2);
+    }
+    return bytes;
+  }
+
+  size_t bytes_;
+  void* memory_ = nullptr;
+};
+
+struct Result {
+  std::string name;
+  double microseconds, gigabytes_a_second, share_of_copy;
+};
+
+class Bench {
+ public:
+  Bench() {
+    check(cudaGetDeviceProperties(&device_, 0), "device");
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
+    for (cudaEvent_t* event : {&begin_, &end_}) check(cudaEventCreate(event), "event");
+    constexpr int64_t bytes = int64_t{1} << 30;
+    const Buffer from(Element::f32, bytes / 4), to(Element::f32, bytes / 4);
+    const double seconds = time(1, 1, [&](int64_t) {
+      const auto kind = cudaMemcpyDeviceToDevice;
+      check(cudaMemcpyAsync(to.get(), from.get(), static_cast<size_t>(bytes), kind, stream_), "copy");
+    });
+    copy_ = 2.0 * static_cast<double>(bytes) / seconds / 1e9;
+    std::printf("%s: a copy of 1 GiB reads and writes %.0f GB/s\n", device_.name, copy_);
+    std::printf("%-44s %10s %8s %8s\n", "", "µs", "GB/s", "of copy");
+  }
+
+  /// Sets of buffers to take in turn, so that none is found in L2 again.
+  int64_t sets_for(int64_t bytes) const {
+    return std::clamp<int64_t>(3 * int64_t{device_.l2CacheSize} / bytes + 2, 2, 512);
+  }
+
+  /// `bytes` is what a call must move; launch(set) makes one call.
+  void run(const std::string& name, int64_t sets, int64_t bytes, const std::function<void(int64_t)>& launch) {
+    const double seconds = time(sets, std::max<int64_t>(sets, 20), launch);
+    const double rate = static_cast<double>(bytes) / seconds / 1e9;
+    results_.push_back({name, seconds * 1e6, rate, rate / copy_});
+    std::printf("%-44s %10.2f %8.0f %7.0f%%\n", name.c_str(), seconds * 1e6, rate, 100.0 * rate / copy_);
+  }
+
+  nd::kernels::cuda::Stream stream() const { return stream_; }
+
+  bool write_json(const char* path) const {
+    FILE* file = std::fopen(path, "w");
+    if (file == nullptr) return false;
+    std::fprintf(file, "{\n  \"device\": \"%s\",\n  \"copyGigabytesPerSecond\": %.1f,\n  \"results\": [", device_.name,
+                 copy_);
+    for (size_t i = 0; i < results_.size(); ++i) {
+      const Result& r = results_[i];
+      std::fprintf(file, "%s\n    {\"name\": \"%s\", \"microseconds\": %.3f, ", i == 0 ? "" : ",", r.name.c_str(),
+                   r.microseconds);
+      std::fprintf(file, "\"gigabytesPerSecond\": %.1f, \"shareOfCopy\": %.4f}", r.gigabytes_a_second, r.share_of_copy);
+    }
+    std::fprintf(file, "\n  ]\n}\n");
+    return std::fclose(file) == 0;
+  }
+
+ private:
+  /// Seconds a call: the median of many launches of one CUDA graph of `calls` calls, which leaves launch overhead out.
+  double time(int64_t sets, int64_t calls, const std::function<void(int64_t)>& launch) {
+    cudaGraph_t graph;
+    cudaGraphExec_t executable;
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capture");
+    for (int64_t call = 0; call < calls; ++call) launch(call % sets);
+    check(cudaStreamEndCapture(stream_, &graph), "capture");
+    check(cudaGraphInstantiate(&executable, graph, 0), "graph");
+    constexpr int warm_ups = 3, repeats = 25;
+    std::vector<double> seconds;
+    for (int i = 0; i < warm_ups + repeats; ++i) {
+      check(cudaEventRecord(begin_, stream_), "event");
+      check(cudaGraphLaunch(executable, stream_), "graph");
+      check(cudaEventRecord(end_, stream_), "event");
+      check(cudaEventSynchronize(end_), "kernel");
+      float milliseconds = 0;
+      check(cudaEventElapsedTime(&milliseconds, begin_, end_), "event");
+      if (i >= warm_ups) seconds.push_back(1e-3 * milliseconds / static_cast<double>(calls));
+    }
+    check(cudaGraphExecDestroy(executable), "graph");
+    check(cudaGraphDestroy(graph), "graph");
+    return median(seconds);
+  }
+
+  cudaDeviceProp device_{};
+  cudaStream_t stream_{};
+  cudaEvent_t begin_{}, end_{};
+  double copy_ = 0;
+  std::vector<Result> results_;
+};
+
+}  // namespace bench

@@ -1,0 +1,146 @@
+#pragma once
+
+#include <algorithm>
+#include <barrier>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+// As much of CUDA as native/kernels/cuda uses, on the CPU: blocks one after another, each CUDA thread of a block a
+// thread of its own, or all in turn where the block has no shared memory to meet over.
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  dim3() = default;
+  explicit dim3(unsigned x, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+inline thread_local dim3 threadIdx{0}, blockIdx{0}, blockDim, gridDim;
+
+using cudaError_t = int;
+constexpr cudaError_t cudaSuccess = 0;
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin };
+inline const char* cudaGetErrorString(cudaError_t) { return "none"; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) { return *value = 227 << 10, cudaSuccess; }
+
+namespace emulation {
+
+inline thread_local unsigned char* shared = nullptr;
+inline thread_local std::barrier<>* block_barrier = nullptr;
+
+inline unsigned char* shared_memory() { return shared; }
+
+/// Calls body for every thread of every block; the shared memory of each starts as NaN.
+template <typename Body>
+void run(dim3 grid, int threads, size_t shared_bytes, const Body& body) {
+  const auto each_block = [&](int thread, const auto& call) {
+    blockDim = dim3(static_cast<unsigned>(threads));
+    gridDim = grid;
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = dim3(x, y);
+        threadIdx = dim3(static_cast<unsigned>(thread), 0);
+        call();
+      }
+    }
+  };
+  if (shared_bytes == 0) {
+    for (int thread = 0; thread < threads; ++thread) each_block(thread, body);
+    return;
+  }
+  const std::unique_ptr<unsigned char[]> memory(new unsigned char[shared_bytes]);  // malloc aligns to 16 bytes
+  std::barrier<> barrier(threads);
+  std::vector<std::thread> pool;
+  for (int thread = 0; thread < threads; ++thread) {
+    pool.emplace_back([&, thread] {
+      shared = memory.get();
+      block_barrier = &barrier;
+      each_block(thread, [&] {
+        barrier.arrive_and_wait();
+        if (thread == 0) std::memset(memory.get(), 0xFF, shared_bytes);
+        barrier.arrive_and_wait();
+        body();
+      });
+    });
+  }
+  for (std::thread& thread : pool) thread.join();
+}
+
+}  // namespace emulation
+
+inline void __syncthreads() {
+  if (emulation::block_barrier == nullptr) {
+    std::fputs("__syncthreads in a kernel launched without shared memory\n", stderr);
+    std::abort();
+  }
+  emulation::block_barrier->arrive_and_wait();
+}
+
+template <typename T>
+T min(T a, T b) { return b < a ? b : a; }
+
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
+
+inline uint32_t __float_as_uint(float v) { return std::bit_cast<uint32_t>(v); }
+inline float __uint_as_float(uint32_t v) { return std::bit_cast<float>(v); }
+inline float __expf(float v) { return std::exp(v); }
+inline float __fdividef(float a, float b) { return a / b; }
+
+struct __nv_bfloat16 {
+  uint16_t bits;
+};
+struct __nv_bfloat162 {
+  __nv_bfloat16 x, y;
+};
+inline float __bfloat162float(__nv_bfloat16 v) { return __uint_as_float(static_cast<uint32_t>(v.bits) << 16); }
+inline __nv_bfloat16 __float2bfloat16_rn(float v) {
+  const uint32_t bits = __float_as_uint(v);
+  if (v != v) return {0x7FFF};
+  return {static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16)};
+}
+inline __nv_bfloat162 __floats2bfloat162_rn(float a, float b) {
+  return {__float2bfloat16_rn(a), __float2bfloat16_rn(b)};
+}
+
+struct __half {
+  uint16_t bits;
+};
+struct __half2 {
+  __half x, y;
+};
+inline float __half2float(__half v) {
+  const int exponent = v.bits >> 10 & 31, mantissa = v.bits & 1023;
+  const float sign = (v.bits & 0x8000) != 0 ? -1.0F : 1.0F;
+  if (exponent == 31) return mantissa != 0 ? __uint_as_float(0x7FC00000) : sign * __uint_as_float(0x7F800000);
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
+  return sign * std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
+}
+/// To the nearest, ties to even: nearbyint of the value in units of its last place.
+inline __half __float2half_rn(float v) {
+  const auto sign = static_cast<uint16_t>(__float_as_uint(v) >> 16 & 0x8000U);
+  if (v != v) return {0x7FFF};
+  const float magnitude = std::fabs(v);
+  if (magnitude >= 65520.0F) return {static_cast<uint16_t>(sign | 0x7C00)};
+  const int exponent = magnitude < 0x1p-14F ? -14 : std::ilogb(magnitude);
+  const int units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, 10 - exponent)));  // 2048: the next exponent
+  return {static_cast<uint16_t>(sign + ((exponent + 14) << 10) + units)};
+}
+inline __half2 __floats2half2_rn(float a, float b) { return {__float2half_rn(a), __float2half_rn(b)}; }
