@@ -15,6 +15,7 @@ ND_SIMD Vec sub(Vec a, Vec b) { return a - b; }
 ND_SIMD Vec mul(Vec a, Vec b) { return a * b; }
 ND_SIMD Vec div(Vec a, Vec b) { return a / b; }
 ND_SIMD Vec fma(Vec a, Vec b, Vec c) { return fmaf(a, b, c); }
+ND_SIMD Vec fused(Vec a, Vec b, Vec c) { return fmaf(a, b, c); }
 ND_SIMD Vec at_most(Vec v, float limit) { return limit < v ? limit : v; }
 ND_SIMD Vec at_least(Vec v, float limit) { return limit > v ? limit : v; }
 ND_SIMD Vec square_root(Vec v) { return sqrtf(v); }
