@@ -18,6 +18,7 @@ import path from 'node:path';
 import { compareConfiguration, readCMakeCache } from './cmake-cache.mjs';
 import { requireToolchain } from './ground.mjs';
 import { withLock } from './lock.mjs';
+import { findNvcc, whyNoCudaKernels } from './nvcc.mjs';
 import { addonFile, buildFolder, buildInfoFile, packageRoot } from './paths.mjs';
 import { runCommand } from './run-command.mjs';
 import { SetupError } from './setup-error.mjs';
@@ -146,8 +147,13 @@ function copyHeaders(name, folder = '.') {
  * @param {BuildRequest} request
  * @returns {Promise<string[]>}
  */
-async function configureCommand({ libtorch }) {
+async function configureCommand({ libtorch, progress }) {
   const { BuildSystem } = require('cmake-js');
+  const nvcc = libtorch.variant === 'cpu' ? undefined : findNvcc();
+  const noKernels = whyNoCudaKernels(libtorch.variant, nvcc);
+  if (libtorch.variant !== 'cpu' && noKernels !== undefined) {
+    progress.step(`The CUDA kernels are left out, and CUDA is slower without them: ${noKernels}`);
+  }
   const system = new BuildSystem({
     directory: packageRoot,
     out: buildFolder,
@@ -163,6 +169,8 @@ async function configureCommand({ libtorch }) {
       NODE_ADDON_API: copyHeaders('node-addon-api'),
       CMAKE_JS_INC: copyHeaders('node-api-headers', 'include'),
       NODE_DIFFUSERS_TESTS: hasNativeTests() ? 'ON' : 'OFF',
+      NODE_DIFFUSERS_CUDA: noKernels === undefined ? 'ON' : 'OFF',
+      ...(noKernels === undefined && nvcc !== undefined ? { CMAKE_CUDA_COMPILER: nvcc.command } : {}),
       ...(answers('ccache', ['--version']) ? { CMAKE_CXX_COMPILER_LAUNCHER: 'ccache' } : {}),
     },
   });

@@ -122,7 +122,12 @@ function cudaFindings(build, { runtime }) {
       { name, status: 'warning', detail: 'linked, but no device is seen', hint: 'check the driver with nvidia-smi' },
     ];
   }
-  return [{ name, status: 'ok', detail: `linked, ${runtime.cudaDevices} device(s) seen` }];
+  const detail = `linked, ${runtime.cudaDevices} device(s) seen`;
+  if (build.cudaKernels !== true) {
+    const hint = `with nvcc of the same CUDA, ${setupCommand} builds them`;
+    return [{ name, status: 'warning', detail: `${detail}; without this package's kernels`, hint }];
+  }
+  return [{ name, status: 'ok', detail }];
 }
 
 /**

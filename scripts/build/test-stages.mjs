@@ -1,10 +1,12 @@
 // @ts-check
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { buildWithAsan } from './asan.mjs';
+import { answers } from './build-addon.mjs';
 import { buildDist } from './build-dist.mjs';
 import { checkSources } from './check-sources.mjs';
+import { findNvcc } from './nvcc.mjs';
 import { buildFolder, packageRoot } from './paths.mjs';
 import { runCommand, runInherited } from './run-command.mjs';
 import { SetupError } from './setup-error.mjs';
@@ -140,6 +142,32 @@ async function asan() {
   }
 }
 
+/**
+ * The CUDA kernels, their tests and benchmark: compiled where nvcc is, run where a GPU is too.
+ *
+ * @returns {Promise<Counts>}
+ */
+async function cuda() {
+  const nvcc = findNvcc();
+  if (nvcc === undefined) {
+    process.stdout.write('stage cuda: SKIPPED, as there is no nvcc\n');
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  const folder = path.join(buildFolder, 'cuda');
+  const source = path.join(packageRoot, 'native', 'kernels', 'cuda');
+  const defines = ['-DNODE_DIFFUSERS_CUDA=ON', `-DCMAKE_CUDA_COMPILER=${nvcc.command}`];
+  for (const args of [
+    ['-S', source, '-B', folder, ...defines],
+    ['--build', folder, '--parallel', String(availableParallelism())],
+  ]) {
+    const { status, output } = await runCommand('cmake', args, { cwd: packageRoot });
+    if (status === 0) continue;
+    process.stdout.write(output);
+    return { passed: 0, failed: 1 };
+  }
+  return answers('nvidia-smi', ['-L']) ? native(folder) : { passed: 0, failed: 0 };
+}
+
 /** @type {Record<string, () => Promise<Counts>>} */
 const STAGES = {
   lint,
@@ -148,6 +176,7 @@ const STAGES = {
   'types-of-users': typesOfUsers,
   unit: () => mocha('unit'),
   native: () => native(),
+  cuda,
   asan,
   ...Object.fromEntries(MOCHA_STAGES.slice(1).map((stage) => [stage, () => mocha(stage)])),
 };
