@@ -155,7 +155,8 @@ async function cuda() {
   }
   const folder = path.join(buildFolder, 'cuda');
   const source = path.join(packageRoot, 'native', 'kernels', 'cuda');
-  const defines = ['-DNODE_DIFFUSERS_CUDA=ON', `-DCMAKE_CUDA_COMPILER=${nvcc.command}`];
+  const parts = ['CUDA', 'TESTS', 'BENCH'].map((part) => `-DNODE_DIFFUSERS_${part}=ON`);
+  const defines = [...parts, `-DCMAKE_CUDA_COMPILER=${nvcc.command}`];
   for (const args of [
     ['-S', source, '-B', folder, ...defines],
     ['--build', folder, '--parallel', String(availableParallelism())],
