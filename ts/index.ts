@@ -133,4 +133,5 @@ export {
 } from './engine';
 export { DiffusionImage, makeGrid, type EncodeOptions, type GridOptions, type ImageFormat } from './image';
 export type { HubOptions } from './hub';
+export { getFloat32MatmulPrecision, setFloat32MatmulPrecision, type Float32MatmulPrecision } from './native/precision';
 export { getNumThreads, setNumThreads } from './native/threads';

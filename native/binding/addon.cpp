@@ -3,6 +3,8 @@
 #include <napi.h>
 #include <torch/version.h>
 
+#include <mutex>
+
 #include "binding/engine_wrap.h"
 #include "binding/error_translation.h"
 #include "binding/generator_wrap.h"
@@ -11,12 +13,12 @@
 #include "binding/plan_wrap.h"
 #include "binding/scheduler_wrap.h"
 #include "binding/tensor_wrap.h"
-#include "core/thread_budget.h"
 #include "binding/torchscript_wrap.h"
 #include "binding/unet_wrap.h"
 #include "core/device.h"
 #include "core/sampling/noise_source.h"
 #include "core/sampling/pixels.h"
+#include "core/thread_budget.h"
 
 namespace nd::binding {
 namespace {
@@ -66,6 +68,14 @@ void set_threads(const Napi::CallbackInfo& info) {
   at::set_num_threads(limit);
 }
 
+/// allowTF32(allowed?: boolean): boolean, whether it is allowed now
+Napi::Value allow_tf32_js(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (info[0].IsBoolean()) allow_tf32(info[0].ToBoolean());
+    return Napi::Boolean::New(info.Env(), tf32_allowed());
+  });
+}
+
 /// runtime(): { torchVersion: string; cuda: boolean; cudaDevices: number; parallel: string }
 Napi::Value runtime(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -83,6 +93,8 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   addon_data(env).js = std::make_unique<JsThread>(env);
   addon_data(env).executor = std::make_unique<Executor>(*addon_data(env).js, kExecutorThreads);
   at::set_num_threads(ThreadBudget::process().counts().limit);
+  static std::once_flag once;  // of the process, not of each worker
+  std::call_once(once, [] { allow_tf32(false); });
   TensorHandle::define(env, exports);
   GeneratorHandle::define(env, exports);
   SchedulerHandle::define(env, exports);
@@ -96,6 +108,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("toPixels", Napi::Function::New(env, to_pixels_js, "toPixels"));
   exports.Set("threads", Napi::Function::New(env, threads, "threads"));
   exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));
+  exports.Set("allowTF32", Napi::Function::New(env, allow_tf32_js, "allowTF32"));
   exports.Set("runtime", Napi::Function::New(env, runtime, "runtime"));
   return exports;
 }

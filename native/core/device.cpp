@@ -69,6 +69,17 @@ at::Device parse_device(const std::string& name) {
   return device.has_index() ? device : at::Device(at::kCUDA, 0);
 }
 
+void allow_tf32(bool allowed) {
+  auto& context = at::globalContext();
+  context.setFloat32MatmulPrecision(allowed ? "high" : "highest");
+  const auto precision = allowed ? at::Float32Precision::TF32 : at::Float32Precision::IEEE;
+  for (const auto op : {at::Float32Op::CONV, at::Float32Op::RNN}) {
+    context.setFloat32Precision(at::Float32Backend::CUDA, op, precision);  // libtorch wants both alike
+  }
+}
+
+bool tf32_allowed() { return at::globalContext().float32MatmulPrecision() != at::Float32MatmulPrecision::HIGHEST; }
+
 int available_threads() {
   const int cpus = std::max(1u, std::thread::hardware_concurrency());
   return std::max(1, std::min(cpus, static_cast<int>(std::ceil(std::min(cgroup_quota(), 1e6)))));

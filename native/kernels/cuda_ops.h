@@ -96,7 +96,8 @@ class GraphPool {
 /// Work of this thread's stream that was captured once and runs again with one call, on the same memory.
 class Graph {
  public:
-  /// Captures what `work` gives to the stream, none of which runs. Throws what it throws; the stream can be used afterwards.
+  /// Captures what `work` gives to the stream, none of which runs; in place of the default stream, which can't be captured, it
+  /// gets another. Throws what it throws; the stream can be used afterwards.
   Graph(const GraphPool& pool, const std::function<void()>& work);
   ~Graph();
   Graph(const Graph&) = delete;

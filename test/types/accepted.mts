@@ -17,6 +17,7 @@ import {
   arange,
   cat,
   full,
+  getFloat32MatmulPrecision,
   getNumThreads,
   lerp,
   linspace,
@@ -24,6 +25,7 @@ import {
   ones,
   ops,
   randn,
+  setFloat32MatmulPrecision,
   setNumThreads,
   slerp,
   stack,
@@ -180,6 +182,7 @@ async function models(signal: AbortSignal): Promise<void> {
   await pipe.run({ classLabels: [1], guidanceScale: 4, nullClassLabel: 10 });
   await pipe.run({ classLabels: sample, guidanceScale: 4, nullClassLabel: sample });
   setNumThreads(getNumThreads());
+  setFloat32MatmulPrecision(getFloat32MatmulPrecision());
   made.dispose();
 }
 

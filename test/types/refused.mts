@@ -12,6 +12,7 @@ import {
   UNet2DModel,
   type BatchOptions,
   randn,
+  setFloat32MatmulPrecision,
   setNumThreads,
   tidy,
   zeros,
@@ -125,6 +126,8 @@ new UNet2DModel();
 void pipe.run({ classLabels: [1], guidanceScale: '4' });
 // @ts-expect-error a number is wanted
 setNumThreads('4');
+// @ts-expect-error a closed list
+setFloat32MatmulPrecision('medium');
 
 // --- the engine
 declare const engine: SamplerEngine;

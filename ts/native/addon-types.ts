@@ -231,5 +231,6 @@ export interface NativeAddon {
   opNames(): string[];
   threads(): ThreadCounts;
   setThreads(limit: number): void;
+  allowTF32(allowed?: boolean): boolean;
   runtime(): { torchVersion: string; cudaLinked: boolean; cudaDevices: number; parallel: string };
 }

@@ -9,6 +9,7 @@
 #include "core/errors.h"
 #include "core/one_thread.h"
 #include "core/unet/down_block.h"
+#include "core/unet/forward_graphs.h"
 #include "core/unet/mid_block.h"
 #include "core/unet/unet_inputs.h"
 #include "core/unet/up_block.h"
@@ -40,6 +41,7 @@ struct UNet2DModel::Parts {
   ConvolutionPtr conv_out;
   std::vector<Parameters::Kept> kept;
   mutable BufferPools pools;
+  std::unique_ptr<ForwardGraphs> graphs;  // where CUDA's kernels serve
 };
 
 UNet2DModel::Parts::Parts(const UNet2DConfig& config, Parameters& parameters)
@@ -82,8 +84,12 @@ UNet2DModel::Parts::Parts(const UNet2DConfig& config, Parameters& parameters)
 }
 
 UNet2DModel::UNet2DModel(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {
+  if (!cuda::serves(target().device, target().dtype)) return;
   // Laid out on this thread's stream; forwards may come on others.
-  if (cuda::serves(target().device, target().dtype)) cuda::synchronize(target().device);
+  cuda::synchronize(target().device);
+  parts_->graphs = std::make_unique<ForwardGraphs>([this](const ForwardInputs& in) {
+    return predict(in.x, in.timesteps, condition(in.timesteps, in.class_labels)).contiguous();
+  });
 }
 UNet2DModel::~UNet2DModel() = default;
 
@@ -132,6 +138,7 @@ at::Tensor UNet2DModel::forward(const at::Tensor& sample, const at::Tensor& time
   const BufferPools::Use buffers(model.pools);
 
   auto x = sample.to(model.target.dtype).contiguous(at::MemoryFormat::ChannelsLast);
+  if (model.graphs) return (*model.graphs)({x, timesteps, class_labels});
   return predict(std::move(x), timesteps, condition(timesteps, class_labels), cancelled).contiguous();
 }
 

@@ -6,6 +6,8 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <optional>
+
 #include "kernels/cuda_ops.h"
 
 namespace nd::cuda {
@@ -36,6 +38,11 @@ struct Graph::State {
 };
 
 Graph::Graph(const GraphPool& pool, const std::function<void()>& work) : state_(std::make_unique<State>()) {
+  std::optional<c10::cuda::CUDAStreamGuard> aside;
+  const auto stream = c10::cuda::getCurrentCUDAStream();
+  if (stream == c10::cuda::getDefaultCUDAStream(stream.device_index())) {
+    aside.emplace(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, stream.device_index()));
+  }
   // Other threads may allocate and launch meanwhile: they are not this capture's business.
   state_->graph.capture_begin(pool.state_->id, cudaStreamCaptureModeThreadLocal);
   try {
