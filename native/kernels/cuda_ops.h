@@ -98,7 +98,7 @@ class Graph {
  public:
   /// Captures what `work` gives to the stream, none of which runs; in place of the default stream, which can't be captured, it
   /// gets another. Throws what it throws; the stream can be used afterwards.
-  Graph(const GraphPool& pool, const std::function<void()>& work);
+  Graph(const GraphPool& pool, at::Device device, const std::function<void()>& work);
   ~Graph();
   Graph(const Graph&) = delete;
   void replay();
@@ -114,9 +114,6 @@ class MeasuredAlgorithms {
   MeasuredAlgorithms();
   ~MeasuredAlgorithms();
   MeasuredAlgorithms(const MeasuredAlgorithms&) = delete;
-
- private:
-  bool before_;
 };
 
 /// A copy on the device that the host does not wait for; `tensor` is on the CPU.

@@ -35,10 +35,10 @@ void Mark::wait() const { not_built(); }
 double Mark::seconds_since(const Mark&) const { not_built(); }
 GraphPool::GraphPool() { not_built(); }
 GraphPool::~GraphPool() = default;
-Graph::Graph(const GraphPool&, const std::function<void()>&) { not_built(); }
+Graph::Graph(const GraphPool&, at::Device, const std::function<void()>&) { not_built(); }
 Graph::~Graph() = default;
 void Graph::replay() { not_built(); }
-MeasuredAlgorithms::MeasuredAlgorithms() : before_(false) { not_built(); }
+MeasuredAlgorithms::MeasuredAlgorithms() { not_built(); }
 MeasuredAlgorithms::~MeasuredAlgorithms() = default;
 at::Tensor send(const at::Tensor&, at::Device) { not_built(); }
 void synchronize(at::Device) { not_built(); }

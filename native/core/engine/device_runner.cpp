@@ -112,22 +112,22 @@ int64_t DeviceRunner::graphs() const {
 }
 
 DeviceRunner::Bucket& DeviceRunner::bucket_for(BatchKey key, int64_t size, const at::Tensor& labels) {
-  auto& found = buckets_[{key, size}];
-  if (found) return *found;
-  found = std::make_unique<Bucket>(key, size, target_);
+  const auto found = buckets_.find({key, size});
+  if (found != buckets_.end()) return *found->second;
+  if (buckets_.size() == kMaxBuckets) {
+    const auto oldest = std::min_element(buckets_.begin(), buckets_.end(), [](const auto& a, const auto& b) {
+      return a.second->last_launch < b.second->last_launch;
+    });
+    cuda::synchronize(target_.device);  // it may be under way
+    buckets_.erase(oldest);
+  }
+  auto made = std::make_unique<Bucket>(key, size, target_);
   if (labels.defined()) {
     auto sizes = labels.sizes().vec();
     sizes.front() = size;
-    found->labels = at::zeros(sizes, labels.options().device(target_.device));
+    made->labels = at::zeros(sizes, labels.options().device(target_.device));
   }
-  if (buckets_.size() > kMaxBuckets) {
-    const auto oldest = std::min_element(buckets_.begin(), buckets_.end(), [&](const auto& a, const auto& b) {
-      return a.second != found && (b.second == found || a.second->last_launch < b.second->last_launch);
-    });
-    cuda::synchronize(target_.device);
-    buckets_.erase(oldest);
-  }
-  return *found;
+  return *buckets_.emplace(std::pair{key, size}, std::move(made)).first->second;
 }
 
 std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& batch) {
@@ -248,7 +248,7 @@ void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
 void DeviceRunner::capture(Bucket& bucket) {
   try {
     const cuda::MeasuredAlgorithms measured;
-    bucket.graph = std::make_unique<cuda::Graph>(flight_->pool, [&] { work(bucket); });
+    bucket.graph = std::make_unique<cuda::Graph>(flight_->pool, target_.device, [&] { work(bucket); });
   } catch (...) {
     // Something in it looks at its numbers, as a TorchScript program may: it goes on as it went.
     bucket.can_be_captured = false;

@@ -87,7 +87,7 @@ void ForwardGraphs::capture(Entry& entry, const ForwardInputs& inputs) {
     const cuda::MeasuredAlgorithms measured;
     if (!state_->pool) state_->pool.emplace();
     entry.inputs = {copy_of(inputs.x), copy_of(inputs.timesteps), copy_of(inputs.class_labels)};
-    entry.graph = std::make_unique<cuda::Graph>(*state_->pool, [&] { entry.output = forward_(entry.inputs); });
+    entry.graph = std::make_unique<cuda::Graph>(*state_->pool, inputs.x.device(), [&] { entry.output = forward_(entry.inputs); });
   } catch (...) {
     // Too little memory for what it keeps, say: it goes on as it went.
     entry = Entry{entry.key};

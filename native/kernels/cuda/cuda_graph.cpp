@@ -6,6 +6,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <mutex>
 #include <optional>
 
 #include "kernels/cuda_ops.h"
@@ -37,12 +38,10 @@ struct Graph::State {
   at::cuda::CUDAGraph graph;
 };
 
-Graph::Graph(const GraphPool& pool, const std::function<void()>& work) : state_(std::make_unique<State>()) {
+Graph::Graph(const GraphPool& pool, at::Device device, const std::function<void()>& work) : state_(std::make_unique<State>()) {
+  const c10::cuda::CUDAGuard guard(device);
   std::optional<c10::cuda::CUDAStreamGuard> aside;
-  const auto stream = c10::cuda::getCurrentCUDAStream();
-  if (stream == c10::cuda::getDefaultCUDAStream(stream.device_index())) {
-    aside.emplace(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, stream.device_index()));
-  }
+  if (c10::cuda::getCurrentCUDAStream() == c10::cuda::getDefaultCUDAStream()) aside.emplace(c10::cuda::getStreamFromPool());
   // Other threads may allocate and launch meanwhile: they are not this capture's business.
   state_->graph.capture_begin(pool.state_->id, cudaStreamCaptureModeThreadLocal);
   try {
@@ -61,10 +60,33 @@ Graph::Graph(const GraphPool& pool, const std::function<void()>& work) : state_(
 Graph::~Graph() = default;
 void Graph::replay() { state_->graph.replay(); }
 
-MeasuredAlgorithms::MeasuredAlgorithms() : before_(at::globalContext().benchmarkCuDNN()) {
+namespace {
+
+/// libtorch's flag is the process's; several threads may want it at once.
+struct Measuring {
+  std::mutex mutex;
+  int wanted = 0;
+  bool before = false;
+};
+Measuring& measuring() {
+  static auto* all = new Measuring();
+  return *all;
+}
+
+}  // namespace
+
+MeasuredAlgorithms::MeasuredAlgorithms() {
+  auto& all = measuring();
+  const std::lock_guard lock(all.mutex);
+  if (all.wanted++ > 0) return;
+  all.before = at::globalContext().benchmarkCuDNN();
   at::globalContext().setBenchmarkCuDNN(true);
 }
-MeasuredAlgorithms::~MeasuredAlgorithms() { at::globalContext().setBenchmarkCuDNN(before_); }
+MeasuredAlgorithms::~MeasuredAlgorithms() {
+  auto& all = measuring();
+  const std::lock_guard lock(all.mutex);
+  if (--all.wanted == 0) at::globalContext().setBenchmarkCuDNN(all.before);
+}
 
 void synchronize(at::Device device) {
   const c10::cuda::CUDAGuard guard(device);
