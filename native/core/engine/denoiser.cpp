@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "core/errors.h"
 #include "core/unet/time_embedding.h"
 #include "core/unet/unet_inputs.h"
@@ -30,12 +32,11 @@ class UNetDenoiser final : public Denoiser {
     const auto [channels, height, width] = request.shape;
     const auto sample = at::empty({1, channels, height, width});
     const auto label = request.class_label.defined() ? request.class_label.cpu() : at::Tensor();
-    bool in_table = true;
-    for (const auto& step : request.plan->steps) {
-      check_unet_inputs(model_->config(), {at::kCPU, target().dtype}, sample, at::tensor({step.timestep}, at::kLong), label);
-      in_table = in_table && step.timestep < kTableRows;
+    const auto [first, last] = std::ranges::minmax_element(request.plan->steps, {}, &PlannedStep::timestep);
+    for (const auto timestep : {first->timestep, last->timestep}) {
+      check_unet_inputs(model_->config(), {at::kCPU, target().dtype}, sample, at::tensor({timestep}, at::kLong), label);
     }
-    return in_table || label.defined();
+    return last->timestep < kTableRows || label.defined();
   }
   at::Tensor trial_labels(int64_t batch) const override {
     const auto& config = model_->config();
