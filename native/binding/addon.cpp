@@ -81,7 +81,8 @@ Napi::Value runtime(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     auto result = Napi::Object::New(info.Env());
     result.Set("torchVersion", TORCH_VERSION);
-    result.Set("cudaLinked", at::detail::getCUDAHooks().hasCUDA() || at::hasCUDA());
+    // hasCUDA() asks for a device; a libtorch_cuda that is loaded knows its cuDNN without one.
+    result.Set("cudaLinked", at::detail::getCUDAHooks().hasCuDNN() || at::hasCUDA());
     result.Set("cudaDevices", Napi::Number::New(info.Env(), static_cast<double>(at::hasCUDA() ? at::getNumGPUs() : 0)));
     result.Set("parallel", at::get_parallel_info());
     return result;

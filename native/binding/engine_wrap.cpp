@@ -172,18 +172,19 @@ void EngineHandle::define(Napi::Env env, Napi::Object exports) {
                            InstanceMethod<&EngineHandle::close>("close")}));
 }
 
-/// new EngineHandle(unet: UNetHandle | TorchScriptHandle, maxBatchSize: number, maxQueue: number,
+/// new EngineHandle(unet: UNetHandle | TorchScriptHandle, maxBatchSize: number, maxQueue: number, padBatches: boolean,
 ///                  onEvents: (events: EngineEvent[]) => void)
 EngineHandle::EngineHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineHandle>(info) {
   guarded(info.Env(), [&] {
     auto& js = *addon_data(info.Env()).js;
     mailbox_ = std::make_shared<Mailbox>(js, this);
     const SamplerEngine::Options options{.max_batch = info[1].As<Napi::Number>().Int64Value(),
-                                         .max_queue = info[2].As<Napi::Number>().Int64Value()};
+                                         .max_queue = info[2].As<Napi::Number>().Int64Value(),
+                                         .pad_batches = info[3].ToBoolean()};
     engine_ = std::make_unique<SamplerEngine>(
         read_model(info[0]), options, [box = mailbox_](std::vector<EngineEvent> events) { box->put(std::move(events)); });
     // A property, not a reference of ours: the callback's closure may hold this handle, and both be collected together.
-    info.This().As<Napi::Object>().Set("onEvents", info[3]);
+    info.This().As<Napi::Object>().Set("onEvents", info[4]);
     stop_ = js.at_end([this] {
       engine_.reset();
       mailbox_->leave();

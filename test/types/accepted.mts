@@ -200,7 +200,7 @@ try {
 }
 
 async function engine(unet: UNetLike, generator: Generator): Promise<void> {
-  const engine = new SamplerEngine(unet, { maxBatchSize: 8, maxQueue: 16, shape: [1, 32, 32] });
+  const engine = new SamplerEngine(unet, { maxBatchSize: 8, maxQueue: 16, padBatches: true, shape: [1, 32, 32] });
   const scheduler = new DDIMScheduler();
   const image = await engine.sample({ scheduler, numInferenceSteps: 20, eta: 0.5, seed: 1n, priority: 2, wait: true });
   same<typeof image, DiffusionImage>(true);

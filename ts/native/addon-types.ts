@@ -222,6 +222,7 @@ export interface NativeAddon {
     unet: UNetHandle | TorchScriptHandle,
     maxBatchSize: number,
     maxQueue: number,
+    padBatches: boolean,
     onEvents: (events: EngineEvent[]) => void,
   ) => EngineHandle;
   /** [B, C, H, W] in −1 … 1 as [B, H, W, C], uint8 or float32 in 0 … 1. */

@@ -24,27 +24,36 @@ double seconds_since(EngineClock::time_point start, at::Device device) {
 
 at::Tensor BatchRunner::predict(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const {
   const auto target = denoiser_->target();
-  const auto count = static_cast<int64_t>(batch.size());
+  const auto count = static_cast<int64_t>(batch.size()), padded = std::max(count, least_);
   std::vector<at::Tensor> x, labels;
-  auto timesteps = at::empty({count}, at::kLong);
+  auto timesteps = at::zeros({padded}, at::kLong);
   auto* t = timesteps.mutable_data_ptr<int64_t>();
   for (const auto* request : batch) {
     x.push_back(request->x);
     *t++ = request->next().timestep;
     if (request->asked.class_label.defined()) labels.push_back(request->asked.class_label);
   }
+  if (padded > count) {
+    const auto like_one = [&](const at::Tensor& one) {
+      auto sizes = one.sizes().vec();
+      sizes.front() = padded - count;
+      return at::zeros(sizes, one.options());
+    };
+    x.push_back(like_one(x.front()));
+    if (!labels.empty()) labels.push_back(like_one(labels.front()));
+  }
   const auto class_labels = labels.empty() ? at::Tensor() : at::cat(labels).to(target.device);
   const auto output = (*denoiser_)(at::cat(x), timesteps.to(target.device), class_labels, cancelled);
-  if (output.dim() != 4 || output.size(0) != count) {
-    fail(ErrorCode::shape, "the model must give [", count, ", C, H, W] for ", count, " samples, got ", output.sizes());
+  if (output.dim() != 4 || output.size(0) != padded) {
+    fail(ErrorCode::shape, "the model must give [", padded, ", C, H, W] for ", padded, " samples, got ", output.sizes());
   }
-  return output;
+  return output.narrow(0, 0, count);
 }
 
 void BatchRunner::enter_thread() {
   if (!DeviceRunner::serves(*denoiser_)) return;
   try {
-    device_ = std::make_unique<DeviceRunner>(*denoiser_);
+    device_ = std::make_unique<DeviceRunner>(*denoiser_, least_);
   } catch (...) {
     // Too little memory, or a device that was lost: the plain way says it to each request.
   }
@@ -79,6 +88,7 @@ double BatchRunner::trial(SampleShape shape, int64_t batch, const std::atomic<bo
   const c10::InferenceMode inference;
   if (device_) return device_->trial(shape, batch);
   const auto target = denoiser_->target();
+  batch = std::max(batch, least_);
   const auto x = at::zeros({batch, shape[0], shape[1], shape[2]}, at::device(target.device).dtype(state_dtype(target)));
   const auto timesteps = at::zeros({batch}, at::device(target.device).dtype(at::kLong));
   const auto labels = denoiser_->trial_labels(batch);

@@ -13,7 +13,9 @@ namespace nd {
 /// Takes a batch of requests, each at its own timestep, one step further.
 class BatchRunner {
  public:
-  explicit BatchRunner(std::unique_ptr<const Denoiser> denoiser) : denoiser_(std::move(denoiser)) {}
+  /// Every batch is filled up to `least` samples.
+  explicit BatchRunner(std::unique_ptr<const Denoiser> denoiser, int64_t least = 1)
+      : denoiser_(std::move(denoiser)), least_(least) {}
 
   /// On the thread that is to call the rest, before it does.
   void enter_thread();
@@ -34,6 +36,7 @@ class BatchRunner {
   at::Tensor predict(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const;
 
   std::unique_ptr<const Denoiser> denoiser_;
+  int64_t least_;
   std::unique_ptr<DeviceRunner> device_;  // on CUDA
 };
 

@@ -78,8 +78,8 @@ struct DeviceRunner::Flight {
   cuda::GraphPool pool;
 };
 
-DeviceRunner::DeviceRunner(const Denoiser& denoiser)
-    : denoiser_(denoiser), target_(denoiser.target()), flight_(std::make_unique<Flight>(target_.device)) {
+DeviceRunner::DeviceRunner(const Denoiser& denoiser, int64_t least)
+    : denoiser_(denoiser), target_(denoiser.target()), least_(least), flight_(std::make_unique<Flight>(target_.device)) {
   cuda::use_own_stream(target_.device);
 }
 
@@ -138,7 +138,7 @@ std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& ba
   const auto all_labels = labels.empty() ? at::Tensor() : at::cat(labels);
   const auto& asked = batch.front()->asked;
   const auto count = static_cast<int64_t>(batch.size());
-  auto& here = bucket_for(batch_key(asked.shape, asked.class_label), bucket_of(count), all_labels);
+  auto& here = bucket_for(batch_key(asked.shape, asked.class_label), bucket_of(std::max(count, least_)), all_labels);
   draw_noise(here, batch);
   fill(here, batch);
   if (all_labels.defined()) {
@@ -155,7 +155,7 @@ std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& ba
 
 double DeviceRunner::trial(SampleShape shape, int64_t samples) {
   const auto labels = denoiser_.trial_labels(1);
-  auto& here = bucket_for(batch_key(shape, labels), bucket_of(samples), labels);
+  auto& here = bucket_for(batch_key(shape, labels), bucket_of(std::max(samples, least_)), labels);
   flight_->last().land();
   fill(here, {});
   launch(here, samples);

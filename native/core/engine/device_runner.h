@@ -17,7 +17,8 @@ namespace nd {
 /// cuDNN to have chosen their ways.
 class DeviceRunner {
  public:
-  explicit DeviceRunner(const Denoiser& denoiser);
+  /// Every batch is filled up to `least` samples, and its bucket.
+  explicit DeviceRunner(const Denoiser& denoiser, int64_t least = 1);
   ~DeviceRunner();
 
   /// Whether this denoiser's target has our kernels.
@@ -50,6 +51,7 @@ class DeviceRunner {
 
   const Denoiser& denoiser_;
   const ModelTarget target_;
+  const int64_t least_;
   std::unique_ptr<Flight> flight_;
   std::map<std::pair<BatchKey, int64_t>, std::unique_ptr<Bucket>> buckets_;
   uint64_t launches_ = 0;

@@ -26,7 +26,7 @@ at::Tensor output_of(const at::Tensor& x, SampleOutput output) {
 }  // namespace
 
 SamplerEngine::SamplerEngine(std::unique_ptr<const Denoiser> denoiser, Options options, Listener listener)
-    : options_(options), runner_(std::move(denoiser)), listener_(std::move(listener)), policy_(options.max_batch),
+    : options_(options), runner_(std::move(denoiser), options.pad_batches ? options.max_batch : 1), listener_(std::move(listener)), policy_(options.max_batch),
       meter_(EngineClock::now()), batch_limit_(options.max_batch), thread_([this] { loop(); }) {}
 
 SamplerEngine::~SamplerEngine() {

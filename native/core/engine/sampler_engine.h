@@ -21,6 +21,7 @@ class SamplerEngine {
   struct Options {
     int64_t max_batch = 64;
     int64_t max_queue = 1024;  // requests that have not begun
+    bool pad_batches = false;  // every batch is run as one of max_batch: results to the bit whatever shares it
   };
   /// Called on the engine's thread after each step, with all that it brought about; must not call the engine.
   using Listener = std::function<void(std::vector<EngineEvent>)>;

@@ -50,6 +50,22 @@ TEST("Philox: the same image whatever the neighbours, another one for another se
   for (int i = 0; i < 6; ++i) EXPECT_EQUAL(at::equal(listener.end_of(ids[i]).output, first), i == 3);
 }
 
+TEST("padded batches are all of one size, and so are trials; the samples have the bits that they have alone") {
+  const auto gate = std::make_shared<Gated::Gate>();
+  open_up(*gate);
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Gated>(gate), {.max_batch = 6, .pad_batches = true}, listener.function());
+  listener.end_of(engine.warm_up(kShape, {1, 3}));
+  for (uint64_t seed = 0; seed < 9; ++seed) {
+    const Asked asked{.steps = 2 + static_cast<int64_t>(seed), .eta = 0.5, .seed = seed};
+    const auto id = engine.submit(request_of(asked));
+    if (seed % 3 == 2) EXPECT(at::equal(listener.end_of(id).output, alone(asked)));
+  }
+  engine.drain();
+  EXPECT(gate->sizes.size() > 8);
+  for (const auto size : gate->sizes) EXPECT_EQUAL(size, int64_t{6});
+}
+
 TEST("requests join and leave between steps") {
   const auto gate = std::make_shared<Gated::Gate>();
   Listener listener;

@@ -75,6 +75,7 @@ describe('engine/arguments', () => {
     assert.throws(make({ forward: () => 0, config: {} }), { code: 'ERR_ARGUMENT', message: /unet must be a UNet2DModel/ });
     assert.throws(make(unet, { maxBatchsize: 4 }), { code: 'ERR_ARGUMENT', message: /did you mean maxBatchSize\?/ });
     assert.throws(make(unet, { maxBatchSize: 0 }), { code: 'ERR_ARGUMENT', message: /maxBatchSize must be an integer in 1 … 4096, got 0/ });
+    assert.throws(make(unet, { padBatches: 1 as never }), { code: 'ERR_ARGUMENT', message: /padBatches must be true or false, got 1/ });
     assert.throws(make(unet, { maxQueue: 1.5 }), { code: 'ERR_ARGUMENT', message: /maxQueue must be an integer/ });
     assert.throws(make(unet, { shape: [2, 8] }), { code: 'ERR_SHAPE', message: /shape must be \[C, H, W\]/ });
     assert.throws(make(unet, { shape: [3, 8, 8] }), { code: 'ERR_SHAPE', message: /shape must have shape \[B, 2, H, W\]/ });

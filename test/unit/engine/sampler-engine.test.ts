@@ -136,6 +136,18 @@ describe('engine/sampler-engine', () => {
     await wide.close();
   });
 
+  it('padded batches give the same bits alone and in company', async () => {
+    const classes = tinyUNet({ numClassEmbeds: 3 });
+    const padded = new SamplerEngine(classes, { maxBatchSize: 5, padBatches: true });
+    const draw = (seed: number) =>
+      padded.sample({ scheduler, numInferenceSteps: 3 + (seed % 4), seed, classLabel: seed % 3, outputType: 'latent' });
+    const alone = await draw(7);
+    const company = await Promise.all([1, 2, 7, 3, 4, 5, 6].map(draw));
+    assert.deepEqual(numbers(company[2]!), numbers(alone));
+    await padded.close();
+    classes.dispose();
+  });
+
   it('takes classes, where the model has some', async () => {
     const classes = tinyUNet({ numClassEmbeds: 3 });
     const conditional = new SamplerEngine(classes);
