@@ -64,6 +64,9 @@ class StepBuffer {
 /// Where the host's next work of this thread goes; one thread's streams do not wait for another's.
 void use_own_stream(at::Device device);
 
+/// Whether this thread's stream is in a graph's capture.
+bool is_capturing();
+
 /// A point of this thread's stream.
 class Mark {
  public:

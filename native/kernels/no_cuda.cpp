@@ -28,6 +28,7 @@ kernels::cuda::DeviceStep& StepBuffer::operator[](int64_t) { not_built(); }
 DeviceSteps StepBuffer::on_device() const { not_built(); }
 void StepBuffer::send() { not_built(); }
 void use_own_stream(at::Device) { not_built(); }
+bool is_capturing() { not_built(); }
 Mark::Mark(at::Device) { not_built(); }
 Mark::~Mark() = default;
 void Mark::record() { not_built(); }

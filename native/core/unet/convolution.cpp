@@ -6,6 +6,7 @@
 
 #include "core/unet/onednn_ops.h"
 #include "kernels/cuda_ops.h"
+#include "kernels/cudnn_convolution.h"
 
 namespace nd {
 namespace {
@@ -55,7 +56,7 @@ Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, ConvS
   } else if (target.device.is_cpu() && onednn::available(target.dtype)) {
     weight_ = OneDnnWeight{onednn::pack(weight, {shape.stride, shape.padding}, {1, shape.in, size.height, size.width})};
   } else if (cuda::serves(target.device, target.dtype)) {
-    weight_ = CudaWeight{weight.clone(at::MemoryFormat::ChannelsLast)};
+    weight_ = CudaWeight{weight.clone(at::MemoryFormat::ChannelsLast), std::make_unique<MeasuredWay>()};
   } else {
     weight_ = PlainWeight{weight.clone(at::MemoryFormat::ChannelsLast)};
   }
@@ -133,11 +134,22 @@ at::Tensor Convolution::without_bias(const at::Tensor& x) const {
 }
 
 at::Tensor Convolution::on_cuda(const at::Tensor& x, const Epilogue& epilogue) const {
-  auto y = without_bias(x);
-  if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
   const auto residual =
       epilogue.residual.defined() ? epilogue.residual.contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
-  cuda::add_bias_residual_(y, bias_float_, residual, static_cast<float>(1 / epilogue.divisor));
+  at::Tensor y;
+  const auto ours = [&] {
+    y = without_bias(x);
+    if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
+    cuda::add_bias_residual_(y, bias_float_, residual, static_cast<float>(1 / epilogue.divisor));
+  };
+  const auto& weight = std::get<CudaWeight>(weight_);
+  const auto cudnns = [&] {
+    y = at::empty_like(residual);
+    return cuda::convolution_bias_residual({x.contiguous(at::MemoryFormat::ChannelsLast), weight.channels_last, bias_, residual,
+                                            shape_.stride, shape_.padding}, y);
+  };
+  const bool both_can = residual.defined() && !epilogue.offset.defined() && epilogue.divisor == 1;
+  if (!both_can || !weight.epilogue->second_is_faster(x, ours, cudnns) || !cudnns()) ours();
   return y;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/unet/measured_way.h"
 #include "core/unet/parameters.h"
 #include "kernels/conv3x3.h"
 
@@ -69,6 +70,7 @@ class Convolution {
   };
   struct CudaWeight {
     at::Tensor channels_last;
+    std::unique_ptr<MeasuredWay> epilogue;  // ours, or cuDNN's
   };
   struct PlainWeight {
     at::Tensor channels_last;

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <functional>
+#include <map>
+#include <mutex>
+
+namespace nd {
+
+/// Which of two ways of doing the same on CUDA is faster for inputs of a size: measured when a size first comes, and kept.
+class MeasuredWay {
+ public:
+  /// Whether `second` is. It says itself whether it is possible at all; both may run several times. In a graph's capture nothing
+  /// can be measured: a size that is new there gets the first.
+  bool second_is_faster(const at::Tensor& x, const std::function<void()>& first, const std::function<bool()>& second);
+
+ private:
+  using Size = std::array<int64_t, 3>;  // batch, height, width
+  std::mutex mutex_;
+  std::map<Size, bool> known_;
+};
+
+}  // namespace nd
