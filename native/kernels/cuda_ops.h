@@ -61,8 +61,18 @@ class StepBuffer {
   size_t turn_ = 0;
 };
 
-/// Where the host's next work of this thread goes; one thread's streams do not wait for another's.
-void use_own_stream(at::Device device);
+/// Where the host's work of this thread goes while it lives: a stream that nobody else has, and that waits for no other.
+class OwnStream {
+ public:
+  explicit OwnStream(at::Device device);
+  /// What was put on it is done by now: the next one may get it.
+  ~OwnStream();
+  OwnStream(const OwnStream&) = delete;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 /// Whether this thread's stream is in a graph's capture.
 bool is_capturing();
@@ -100,7 +110,8 @@ class GraphPool {
 class Graph {
  public:
   /// Captures what `work` gives to the stream, none of which runs; in place of the default stream, which can't be captured, it
-  /// gets another. Throws what it throws; the stream can be used afterwards.
+  /// gets another. Throws what it throws; the stream and the pool can be used afterwards. `work` draws none of libtorch's
+  /// random numbers.
   Graph(const GraphPool& pool, at::Device device, const std::function<void()>& work);
   ~Graph();
   Graph(const Graph&) = delete;
@@ -111,13 +122,14 @@ class Graph {
   std::unique_ptr<State> state_;
 };
 
-/// While it lives, cuDNN measures which algorithm is fastest for a convolution that it has not seen.
+/// While it lives, cuDNN measures on this thread which algorithm is fastest for a convolution that it has not seen.
 class MeasuredAlgorithms {
  public:
   MeasuredAlgorithms();
   ~MeasuredAlgorithms();
   MeasuredAlgorithms(const MeasuredAlgorithms&) = delete;
 };
+bool measures_algorithms();
 
 /// A copy on the device that the host does not wait for; `tensor` is on the CPU.
 at::Tensor send(const at::Tensor& tensor, at::Device device);

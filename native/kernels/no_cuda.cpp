@@ -12,6 +12,7 @@ namespace {
 
 }  // namespace
 
+struct OwnStream::State {};
 struct Mark::State {};
 struct GraphPool::State {};
 struct Graph::State {};
@@ -27,7 +28,8 @@ StepBuffer::StepBuffer(int64_t, at::Device) : count_(0) { not_built(); }
 kernels::cuda::DeviceStep& StepBuffer::operator[](int64_t) { not_built(); }
 DeviceSteps StepBuffer::on_device() const { not_built(); }
 void StepBuffer::send() { not_built(); }
-void use_own_stream(at::Device) { not_built(); }
+OwnStream::OwnStream(at::Device) { not_built(); }
+OwnStream::~OwnStream() = default;
 bool is_capturing() { not_built(); }
 Mark::Mark(at::Device) { not_built(); }
 Mark::~Mark() = default;
@@ -41,6 +43,7 @@ Graph::~Graph() = default;
 void Graph::replay() { not_built(); }
 MeasuredAlgorithms::MeasuredAlgorithms() { not_built(); }
 MeasuredAlgorithms::~MeasuredAlgorithms() = default;
+bool measures_algorithms() { return false; }
 at::Tensor send(const at::Tensor&, at::Device) { not_built(); }
 void synchronize(at::Device) { not_built(); }
 

@@ -81,6 +81,8 @@ std::optional<StepTime> BatchRunner::run(const std::vector<RunningRequest*>& bat
 
 void BatchRunner::start(RunningRequest& request) const {
   request.on_device = device_ && device_->takes(request.asked);
+  // There they come from the host's memory with each step; a label of the caller's may be anywhere.
+  if (request.on_device && request.asked.class_label.defined()) request.asked.class_label = request.asked.class_label.cpu();
   begin(request, denoiser_->target());
 }
 

@@ -11,6 +11,12 @@
 namespace nd {
 namespace {
 
+/// Whether split_model_output takes so many channels.
+bool fits(const NoiseScheduler& scheduler, int64_t channels, int64_t out_channels) {
+  if (scheduler.learned_variance() != LearnedVariance::none) return out_channels == 2 * channels;
+  return out_channels == channels || (out_channels == 2 * channels && scheduler.drops_learned_variance());
+}
+
 class UNetDenoiser final : public Denoiser {
  public:
   explicit UNetDenoiser(std::shared_ptr<const UNet2DModel> model) : model_(std::move(model)) {}
@@ -36,7 +42,7 @@ class UNetDenoiser final : public Denoiser {
     for (const auto timestep : {first->timestep, last->timestep}) {
       check_unet_inputs(model_->config(), {at::kCPU, target().dtype}, sample, at::tensor({timestep}, at::kLong), label);
     }
-    return last->timestep < kTableRows || label.defined();
+    return (last->timestep < kTableRows || label.defined()) && fits(*request.plan->scheduler, channels, model_->config().out_channels);
   }
   at::Tensor trial_labels(int64_t batch) const override {
     const auto& config = model_->config();
@@ -87,7 +93,10 @@ class TorchScriptDenoiser final : public Denoiser {
   at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels) const override {
     return (*this)(x.contiguous(), timesteps, class_labels, never_);
   }
-  bool takes_on_device(const SampleRequest&) const override { return true; }
+  /// Of the archive's output nothing is known before it has run: a learned variance goes the way that looks at each.
+  bool takes_on_device(const SampleRequest& request) const override {
+    return request.plan->scheduler->learned_variance() == LearnedVariance::none;
+  }
   at::Tensor trial_labels(int64_t batch) const override {
     const auto& arguments = archive_->schema().arguments();
     const bool needed = arguments.size() > 3 && !arguments[3].default_value();

@@ -7,10 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <string>
 #include <utility>
 
 #include "core/engine/draws.h"
-#include "kernels/cuda_ops.h"
+#include "core/errors.h"
 
 namespace nd {
 namespace {
@@ -24,6 +25,26 @@ constexpr size_t kMaxBuckets = 64;
 /// From here on buckets lie an eighth of a power of two apart: padding is free in a small batch and costs its share in a large
 /// one.
 constexpr int64_t kLastPower = 16;
+
+/// The kernel reads as far as this says.
+void check_output(const at::Tensor& out, int64_t count, SampleShape shape) {
+  const auto [channels, height, width] = shape;
+  const bool fits = out.dim() == 4 && out.size(0) == count && (out.size(1) == channels || out.size(1) == 2 * channels) &&
+                    out.size(2) == height && out.size(3) == width;
+  if (!fits) {
+    fail(ErrorCode::shape, "the model must give [", count, ", ", channels, " or ", 2 * channels, ", ", height, ", ", width,
+         "] for ", count, " samples, got ", out.sizes());
+  }
+}
+
+/// A doubled output is for a scheduler that learns its variance or drops it; split_model_output's rule.
+void check_split(RunningRequest& request, int64_t out_channels) {
+  const auto& scheduler = *request.asked.plan->scheduler;
+  if (out_channels == request.asked.shape[0] || scheduler.drops_learned_variance()) return;
+  if (scheduler.learned_variance() != LearnedVariance::none) return;
+  request.error = std::make_exception_ptr(
+      Error(ErrorCode::shape, "modelOutput must have the channels of sample, got " + std::to_string(out_channels)));
+}
 
 }  // namespace
 
@@ -49,6 +70,7 @@ struct DeviceRunner::Bucket {
   int runs = 0;
   bool can_be_captured = true;
   uint64_t last_launch = 0;
+  int64_t out_channels = 0;  // of what the model gave last
 };
 
 /// What is on the stream: the last launch, and the one before.
@@ -79,9 +101,8 @@ struct DeviceRunner::Flight {
 };
 
 DeviceRunner::DeviceRunner(const Denoiser& denoiser, int64_t least)
-    : denoiser_(denoiser), target_(denoiser.target()), least_(least), flight_(std::make_unique<Flight>(target_.device)) {
-  cuda::use_own_stream(target_.device);
-}
+    : denoiser_(denoiser), target_(denoiser.target()), least_(least),
+      stream_(std::make_unique<cuda::OwnStream>(target_.device)), flight_(std::make_unique<Flight>(target_.device)) {}
 
 DeviceRunner::~DeviceRunner() {
   try {
@@ -121,6 +142,7 @@ DeviceRunner::Bucket& DeviceRunner::bucket_for(BatchKey key, int64_t size, const
     cuda::synchronize(target_.device);  // it may be under way
     buckets_.erase(oldest);
   }
+  // Whole before it is kept: there may be too little memory for a part of it.
   auto made = std::make_unique<Bucket>(key, size, target_);
   if (labels.defined()) {
     auto sizes = labels.sizes().vec();
@@ -148,6 +170,7 @@ std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& ba
   launch(here, count);
   for (auto* request : batch) {
     request->z.reset();
+    if (!request->error) check_split(*request, here.out_channels);
     if (!request->error) ++request->step;
   }
   return before.land();
@@ -165,16 +188,14 @@ double DeviceRunner::trial(SampleShape shape, int64_t samples) {
 /// Torch's numbers, drawn side by side into memory that one copy takes to the device. While it draws, the device has the
 /// step before.
 void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch) {
-  std::vector<RunningRequest*> drawing;
+  std::vector<RunningRequest*> drawing, drawing_on_device;
   for (auto* request : batch) {
     const auto& asked = request->asked;
     if (!request->next().draws_noise || asked.philox_seed) continue;
-    if (asked.generator.defined() && asked.generator.device().is_cpu()) {
-      drawing.push_back(request);
-    } else {
-      request->z = draw_step(*request, target_);  // the device's own generator
-    }
+    const bool on_host = asked.generator.defined() && asked.generator.device().is_cpu();
+    (on_host ? drawing : drawing_on_device).push_back(request);
   }
+  for_each(drawing_on_device, Cores::one, [&](RunningRequest& request) { request.z = draw_step(request, target_); });
   if (drawing.empty()) return;
   const auto [channels, height, width] = bucket.shape;
   if (!bucket.noise.defined()) {
@@ -216,12 +237,15 @@ void DeviceRunner::fill(Bucket& bucket, const std::vector<RunningRequest*>& batc
   }
 }
 
-void DeviceRunner::work(const Bucket& bucket) {
+void DeviceRunner::work(Bucket& bucket) {
   const at::NoGradGuard no_grad;
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   const auto steps = bucket.steps.on_device();
   cuda::gather_samples(steps, bucket.x, bucket.timesteps);
-  cuda::fused_step(steps, bucket.shape[0], denoiser_.on_device(bucket.x, bucket.timesteps, bucket.labels));
+  const auto out = denoiser_.on_device(bucket.x, bucket.timesteps, bucket.labels);
+  check_output(out, bucket.size, bucket.shape);
+  bucket.out_channels = out.size(1);
+  cuda::fused_step(steps, bucket.shape[0], out);
 }
 
 void DeviceRunner::launch(Bucket& bucket, int64_t samples) {

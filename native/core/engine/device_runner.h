@@ -8,6 +8,7 @@
 
 #include "core/engine/denoiser.h"
 #include "core/engine/request.h"
+#include "kernels/cuda_ops.h"
 
 namespace nd {
 
@@ -45,13 +46,14 @@ class DeviceRunner {
   Bucket& bucket_for(BatchKey key, int64_t size, const at::Tensor& labels);
   void draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch);
   void fill(Bucket& bucket, const std::vector<RunningRequest*>& batch);
-  void work(const Bucket& bucket);
+  void work(Bucket& bucket);
   void launch(Bucket& bucket, int64_t samples);
   void capture(Bucket& bucket);
 
   const Denoiser& denoiser_;
   const ModelTarget target_;
   const int64_t least_;
+  std::unique_ptr<cuda::OwnStream> stream_;  // goes after all that used it
   std::unique_ptr<Flight> flight_;
   std::map<std::pair<BatchKey, int64_t>, std::unique_ptr<Bucket>> buckets_;
   uint64_t launches_ = 0;

@@ -1,9 +1,11 @@
 #include "core/unet/convolution.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 
 #include <cmath>
 
+#include "core/device.h"
 #include "core/unet/onednn_ops.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
@@ -32,6 +34,15 @@ std::unique_ptr<const kernels::Conv3x3Weights<T>> pack_winograd(const at::Tensor
 at::Tensor spatial(const at::Tensor& rows) { return rows.unsqueeze(-1).unsqueeze(-1); }
 
 }  // namespace
+
+at::Tensor conv2d_as_set(const at::Tensor& x, const at::Tensor& weight, int64_t stride, int64_t padding, int64_t groups,
+                        bool transposed) {
+  const auto& context = at::globalContext();
+  const bool deterministic = context.deterministicCuDNN() || context.deterministicAlgorithms();
+  return at::_convolution(x, weight, /*bias=*/{}, {stride, stride}, {padding, padding}, /*dilation=*/{1, 1}, transposed,
+                          /*output_padding=*/{0, 0}, groups, /*benchmark=*/cuda::measures_algorithms(), deterministic,
+                          context.userEnabledCuDNN(), tf32_allowed());
+}
 
 Init fan_in_weight_init(int64_t fan_in) {
   // In torch's order of operations, so that one seed gives the same weights: gain = √(2/(1 + a²)), a = √5.
@@ -125,7 +136,7 @@ at::Tensor Convolution::onednn(const at::Tensor& x, const Epilogue& epilogue) co
 at::Tensor Convolution::without_bias(const at::Tensor& x) const {
   const auto& weight = std::get<CudaWeight>(weight_).channels_last;
   if (shape_.kernel != 1 || shape_.stride != 1) {
-    return at::conv2d(x, weight, {}, shape_.stride, shape_.padding).contiguous(at::MemoryFormat::ChannelsLast);
+    return conv2d_as_set(x, weight, shape_.stride, shape_.padding).contiguous(at::MemoryFormat::ChannelsLast);
   }
   // A product over the pixels; their channels lie side by side.
   const auto rows = x.permute({0, 2, 3, 1}).reshape({-1, shape_.in});

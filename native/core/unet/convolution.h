@@ -85,6 +85,11 @@ class Convolution {
 
 using ConvolutionPtr = std::shared_ptr<const Convolution>;
 
+/// libtorch's convolution or its transpose, without a bias: TF32 only where allow_tf32 has it, algorithms measured while
+/// cuda::MeasuredAlgorithms lives on this thread.
+at::Tensor conv2d_as_set(const at::Tensor& x, const at::Tensor& weight, int64_t stride, int64_t padding, int64_t groups = 1,
+                        bool transposed = false);
+
 /// torch's default for a layer of so many inputs a unit: U(±1/√fan_in), for the weight (kaiming_uniform_ with a = √5) and
 /// the bias alike.
 Init fan_in_weight_init(int64_t fan_in);

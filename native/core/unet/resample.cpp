@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "core/unet/convolution.h"
+
 namespace nd {
 namespace {
 
@@ -21,9 +23,9 @@ at::Tensor resample(const at::Tensor& x, Resample kind) {
     case Resample::none: return x;
     case Resample::down: return at::avg_pool2d(x, 2, 2);
     case Resample::up: return at::upsample_nearest2d(x, std::nullopt, std::vector<double>{2, 2});
-    case Resample::fir_down: return at::conv2d(x, fir_kernel(x), {}, 2, 1, 1, channels);
+    case Resample::fir_down: return conv2d_as_set(x, fir_kernel(x), 2, 1, channels);
     // Zeros between the pixels, filtered at gain 4: the transposed convolution of the same kernel.
-    case Resample::fir_up: return at::conv_transpose2d(x, fir_kernel(x) * 4, {}, 2, 1, 0, channels);
+    case Resample::fir_up: return conv2d_as_set(x, fir_kernel(x) * 4, 2, 1, channels, /*transposed=*/true);
   }
   return x;
 }

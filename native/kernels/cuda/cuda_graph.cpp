@@ -1,22 +1,74 @@
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <exception>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <vector>
 
+#include "core/errors.h"
 #include "kernels/cuda_ops.h"
 
 namespace nd::cuda {
 
-void use_own_stream(at::Device device) {
+struct OwnStream::State {
+  c10::cuda::CUDAStream stream;
+};
+
+namespace {
+
+/// Streams that nobody has. libtorch's own pool has 32, which go round: two engines could get one, and the work of the one
+/// would come into the graph that the other captures.
+class FreeStreams {
+ public:
+  static FreeStreams& get() {
+    static auto* streams = new FreeStreams;  // outlives every thread
+    return *streams;
+  }
+  c10::cuda::CUDAStream take(c10::DeviceIndex device) {
+    const std::lock_guard lock(mutex_);
+    auto& free = of_device_[device];
+    if (!free.empty()) {
+      const auto stream = free.back();
+      free.pop_back();
+      return stream;
+    }
+    cudaStream_t made = nullptr;
+    C10_CUDA_CHECK(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
+    return c10::cuda::getStreamFromExternal(made, device);
+  }
+  /// Kept for good: libtorch keeps memory by the stream that it was used on.
+  void give_back(c10::cuda::CUDAStream stream) {
+    const std::lock_guard lock(mutex_);
+    of_device_[stream.device_index()].push_back(stream);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<c10::DeviceIndex, std::vector<c10::cuda::CUDAStream>> of_device_;
+};
+
+}  // namespace
+
+OwnStream::OwnStream(at::Device device) {
   c10::cuda::set_device(device.index());
-  c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index()));
+  state_ = std::make_unique<State>(State{FreeStreams::get().take(device.index())});
+  c10::cuda::setCurrentCUDAStream(state_->stream);
+}
+
+OwnStream::~OwnStream() {
+  const auto device = state_->stream.device_index();
+  if (c10::cuda::getCurrentCUDAStream(device) == state_->stream) {
+    c10::cuda::setCurrentCUDAStream(c10::cuda::getDefaultCUDAStream(device));
+  }
+  FreeStreams::get().give_back(state_->stream);
 }
 
 bool is_capturing() {
@@ -39,59 +91,82 @@ struct GraphPool::State {
 GraphPool::GraphPool() : state_(std::make_unique<State>()) {}
 GraphPool::~GraphPool() = default;
 
+/// Not at::cuda::CUDAGraph: where a capture fails, that leaves libtorch's allocator and its random generator in the midst of
+/// it, for the whole process. Ours takes the memory from a pool as it does, and leaves the generator out.
 struct Graph::State {
-  at::cuda::CUDAGraph graph;
+  State(c10::DeviceIndex device, at::cuda::MempoolId_t pool) : device(device), pool(pool) {}
+  ~State() {
+    if (executable != nullptr) C10_CUDA_CHECK_WARN(cudaGraphExecDestroy(executable));
+    if (allocated) c10::cuda::CUDACachingAllocator::releasePool(device, pool);
+  }
+
+  void capture(const std::function<void()>& work) {
+    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(device).stream();
+    const auto is_ours = [stream](cudaStream_t other) { return other == stream; };
+    c10::cuda::CUDACachingAllocator::beginAllocateToPool(device, pool, is_ours);
+    allocated = true;
+    cudaGraph_t graph = nullptr;
+    const auto ended = record(stream, work, graph);
+    c10::cuda::CUDACachingAllocator::endAllocateToPool(device, pool);
+    if (ended) std::rethrow_exception(ended);
+    const auto status = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    C10_CUDA_CHECK(status);
+  }
+
+  const c10::DeviceIndex device;
+  const at::cuda::MempoolId_t pool;
+  bool allocated = false;
+  cudaGraphExec_t executable = nullptr;
+
+ private:
+  /// What went wrong. In every case the stream has left capture mode.
+  static std::exception_ptr record(cudaStream_t stream, const std::function<void()>& work, cudaGraph_t& graph) {
+    try {
+      // Other threads may allocate and launch meanwhile: they are not this capture's business.
+      C10_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    } catch (...) {
+      return std::current_exception();
+    }
+    std::exception_ptr thrown;
+    try {
+      work();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    const auto status = cudaStreamEndCapture(stream, &graph);
+    try {
+      if (!thrown) C10_CUDA_CHECK(status);
+      if (!thrown && graph == nullptr) fail(ErrorCode::op, "CUDA: nothing was captured");
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    if (!thrown) return nullptr;
+    cudaGetLastError();  // or the next launch would find it
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    return thrown;
+  }
 };
 
-Graph::Graph(const GraphPool& pool, at::Device device, const std::function<void()>& work) : state_(std::make_unique<State>()) {
+Graph::Graph(const GraphPool& pool, at::Device device, const std::function<void()>& work)
+    : state_(std::make_unique<State>(device.index(), pool.state_->id)) {
   const c10::cuda::CUDAGuard guard(device);
-  std::optional<c10::cuda::CUDAStreamGuard> aside;
-  if (c10::cuda::getCurrentCUDAStream() == c10::cuda::getDefaultCUDAStream()) aside.emplace(c10::cuda::getStreamFromPool());
-  // Other threads may allocate and launch meanwhile: they are not this capture's business.
-  state_->graph.capture_begin(pool.state_->id, cudaStreamCaptureModeThreadLocal);
-  try {
-    work();
-  } catch (...) {
-    // The stream must leave capture mode, whatever that says of what was captured.
-    try {
-      state_->graph.capture_end();
-    } catch (...) {
-    }
-    cudaGetLastError();
-    throw;
-  }
-  state_->graph.capture_end();
+  std::optional<OwnStream> aside;
+  if (c10::cuda::getCurrentCUDAStream() == c10::cuda::getDefaultCUDAStream()) aside.emplace(device);
+  state_->capture(work);
 }
 Graph::~Graph() = default;
-void Graph::replay() { state_->graph.replay(); }
+void Graph::replay() {
+  const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(state_->device));
+  C10_CUDA_CHECK(cudaGraphLaunch(state_->executable, c10::cuda::getCurrentCUDAStream(state_->device).stream()));
+}
 
 namespace {
-
-/// libtorch's flag is the process's; several threads may want it at once.
-struct Measuring {
-  std::mutex mutex;
-  int wanted = 0;
-  bool before = false;
-};
-Measuring& measuring() {
-  static auto* all = new Measuring();
-  return *all;
-}
-
+thread_local int measuring = 0;
 }  // namespace
-
-MeasuredAlgorithms::MeasuredAlgorithms() {
-  auto& all = measuring();
-  const std::lock_guard lock(all.mutex);
-  if (all.wanted++ > 0) return;
-  all.before = at::globalContext().benchmarkCuDNN();
-  at::globalContext().setBenchmarkCuDNN(true);
-}
-MeasuredAlgorithms::~MeasuredAlgorithms() {
-  auto& all = measuring();
-  const std::lock_guard lock(all.mutex);
-  if (--all.wanted == 0) at::globalContext().setBenchmarkCuDNN(all.before);
-}
+MeasuredAlgorithms::MeasuredAlgorithms() { ++measuring; }
+MeasuredAlgorithms::~MeasuredAlgorithms() { --measuring; }
+bool measures_algorithms() { return measuring > 0; }
 
 void synchronize(at::Device device) {
   const c10::cuda::CUDAGuard guard(device);
