@@ -1,7 +1,7 @@
 // UNets and the engine on a GPU: gpu_bench [JSON] [SECONDS in all=240] [SECONDS a measurement=0.6]
 // Random weights in the topologies of google/ddpm-cifar10-32 and google/ddpm-church-256. A forward by libtorch's launches and
 // a step as the engine's graph, then DDIM with 50 steps through the engine. Medians, warm-up left out. What the time does not
-// reach is said to be left out; the JSON is written after each result. Exit status 77 without a GPU.
+// reach is said to be left out; the JSON is written after each result. Exit status 77 without a GPU, 1 where a part failed.
 
 #include "bench.h"
 #include "gpu_models.h"
@@ -43,12 +43,20 @@ class Report {
     json_[key].push_back(std::move(entry));
     save();
   }
+  /// Whether something was left out for another reason than time.
+  bool failed() const { return failed_; }
+  void no_time(const std::string& what) { left_out(what, "no time"); }
+  void fail(const std::string& what, const std::exception& why) {
+    failed_ = true;
+    left_out(what, why.what());
+  }
+
+ private:
   void left_out(const std::string& what, const std::string& why) {
     std::printf("%-28s left out: %s\n", what.c_str(), why.c_str());
     add("leftOut", {{"what", what}, {"why", why}});
   }
 
- private:
   void save() const {
     std::fflush(stdout);
     if (!file_.empty()) std::ofstream(file_) << json_.dump(2) << "\n";
@@ -57,6 +65,7 @@ class Report {
   double seconds_;
   Clock::time_point start_ = Clock::now();
   Json json_;
+  bool failed_ = false;
 };
 
 /// A forward as a caller of UNet2DModel has it: milliseconds on the device, its waits for launches among them.
@@ -116,7 +125,7 @@ void bench_forward(Report& report, const BenchModel& bench, const std::shared_pt
                    int64_t batch, double seconds) {
   const auto dtype = model->target().dtype;
   const auto name = bench.name + " " + dtype_name(dtype) + " batch " + std::to_string(batch);
-  if (report.late()) return report.left_out(name, "no time");
+  if (report.late()) return report.no_time(name);
   try {
     const auto size = bench.config.sample_size->first;
     const double eager = eager_milliseconds(*model, batch, seconds);
@@ -128,7 +137,7 @@ void bench_forward(Report& report, const BenchModel& bench, const std::shared_pt
                             {"stepMilliseconds", step.milliseconds}, {"isGraph", step.is_graph}, {"teraflops", rate / 1e12},
                             {"shareOfPeak", rate / peak_of(dtype)}, {"firstSeconds", step.first_seconds}});
   } catch (const std::exception& e) {
-    report.left_out(name, e.what());
+    report.fail(name, e);
   }
 }
 
@@ -164,7 +173,7 @@ class Ended {
 
 void bench_engine(Report& report, const std::shared_ptr<const UNet2DModel>& model, int64_t max_batch, bool philox) {
   const auto name = "DDIM-50, max_batch " + std::to_string(max_batch) + (philox ? ", eta 0, Philox" : ", eta 1, CPU generators");
-  if (report.late()) return report.left_out(name, "no time");
+  if (report.late()) return report.no_time(name);
   try {
     Ended ended;
     SamplerEngine engine(make_denoiser(model), {.max_batch = max_batch, .max_queue = 1 << 14}, ended.listener());
@@ -199,7 +208,7 @@ void bench_engine(Report& report, const std::shared_ptr<const UNet2DModel>& mode
     report.add("engine", {{"maxBatch", max_batch}, {"eta", philox ? 0 : 1}, {"noise", philox ? "philox" : "cpu generators"},
                           {"images", images}, {"imagesPerSecond", median(rates)}, {"rounds", rates}, {"shareBeyondDevice", median(shares)}});
   } catch (const std::exception& e) {
-    report.left_out(name, e.what());
+    report.fail(name, e);
   }
 }
 
@@ -241,4 +250,5 @@ int main(int count, char** arguments) {
       }
     }
   }
+  return report.failed() ? 1 : 0;
 }
