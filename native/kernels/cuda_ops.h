@@ -93,7 +93,7 @@ class Mark {
 /// Memory that graphs of one thread share.
 class GraphPool {
  public:
-  GraphPool();
+  explicit GraphPool(at::Device device);
   ~GraphPool();
   GraphPool(const GraphPool&) = delete;
 
@@ -107,7 +107,7 @@ class GraphPool {
 class Graph {
  public:
   /// Captures what `work` gives to the stream, none of which runs. Throws what it throws; the stream and the pool can be
-  /// used afterwards. `work` draws none of libtorch's random numbers.
+  /// used afterwards. `work` draws none of libtorch's random numbers. Waits until no other thread measures or captures.
   Graph(const GraphPool& pool, const std::function<void()>& work);
   ~Graph();
   Graph(const Graph&) = delete;
@@ -118,7 +118,8 @@ class Graph {
   std::unique_ptr<State> state_;
 };
 
-/// While it lives, cuDNN measures on this thread which algorithm is fastest for a convolution that it has not seen.
+/// While it lives, cuDNN measures on this thread which algorithm is fastest for a convolution that it has not seen. Waits
+/// until no other thread measures or captures.
 class MeasuredAlgorithms {
  public:
   MeasuredAlgorithms();

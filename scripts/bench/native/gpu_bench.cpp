@@ -19,6 +19,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <thread>
 
 namespace {
 
@@ -118,6 +119,7 @@ Replayed step_milliseconds(const Denoiser& denoiser, SampleShape shape, int64_t 
     const auto took = runner.run(all);  // of the one before
     if (took) times.push_back(1e3 * took->seconds);
   }
+  if (runner.graphs() != 1) std::printf("no graph: %s\n", runner.capture_failure().c_str());
   return {first, median(std::vector(times.begin() + 2, times.end())), runner.graphs() == 1};
 }
 
@@ -150,6 +152,7 @@ class Ended {
       for (const auto& event : events) {
         left_ -= event.kind == EngineEvent::Kind::done || event.kind == EngineEvent::Kind::failed || event.kind == EngineEvent::Kind::warmed;
         if (event.error) error_ = event.error;
+        if (event.kind == EngineEvent::Kind::warmed) warmed_ = Clock::now();
       }
       changed_.notify_all();
     };
@@ -158,16 +161,19 @@ class Ended {
     const std::lock_guard lock(mutex_);
     left_ = count;
   }
-  void wait() {
+  /// Milliseconds since the warm-up ended.
+  double wait() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return left_ <= 0; });
     if (error_) std::rethrow_exception(error_);
+    return milliseconds_since(warmed_);
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   int64_t left_ = 0;
+  Clock::time_point warmed_;
   std::exception_ptr error_;
 };
 
@@ -178,27 +184,26 @@ void bench_engine(Report& report, const std::shared_ptr<const UNet2DModel>& mode
     Ended ended;
     SamplerEngine engine(make_denoiser(model), {.max_batch = max_batch, .max_queue = 1 << 14}, ended.listener());
     const SampleShape shape{3, 32, 32};
-    ended.expect(1);
-    engine.warm_up(shape, {max_batch});
-    ended.wait();
     const std::shared_ptr<NoiseScheduler> scheduler = make_scheduler(SchedulerKind::ddim, {});
     scheduler->set_timesteps(50);
     const auto plan = make_plan(scheduler, {.eta = philox ? 0.0 : 1.0});
     const int64_t images = std::max<int64_t>(256, 2 * max_batch);
     std::vector<double> rates, shares;
     for (int round = 0; round < 4; ++round) {
-      const auto before = engine.stats();
-      ended.expect(images);
-      const auto start = Clock::now();
+      std::vector<SampleRequest> requests;
       for (int64_t i = 0; i < images; ++i) {
-        SampleRequest request{.plan = plan, .shape = shape};
-        if (philox) request.philox_seed = static_cast<uint64_t>(i);
-        else request.generator = at::detail::createCPUGenerator(static_cast<uint64_t>(i));
-        engine.submit(std::move(request));
+        requests.push_back({.plan = plan, .shape = shape});
+        if (philox) requests.back().philox_seed = static_cast<uint64_t>(i);
+        else requests.back().generator = at::detail::createCPUGenerator(static_cast<uint64_t>(i));
       }
-      ended.wait();
-      const double milliseconds = milliseconds_since(start);
-      if (round == 0) continue;  // graphs of the smaller batches that join first and leave last
+      const auto before = engine.stats();
+      ended.expect(images + 1);
+      // While it warms up they all come in: every batch is full, and of no other size cuDNN's ways must be measured.
+      engine.warm_up(shape, {max_batch});
+      std::this_thread::sleep_for(std::chrono::microseconds(500));  // it has begun
+      for (auto& request : requests) engine.submit(std::move(request));
+      const double milliseconds = ended.wait();
+      if (round == 0) continue;
       const auto after = engine.stats();
       const double busy = after.busy_seconds - before.busy_seconds, device = after.unet_seconds - before.unet_seconds;
       rates.push_back(1e3 * static_cast<double>(images) / milliseconds);
