@@ -21,7 +21,7 @@ JOBS=$(nproc)
 # cmake and ninja may be Python's.
 PATH="$PATH:$(dirname "$("$PYTHON" -c 'import sys; print(sys.executable)')")"
 for cuda in "${CUDA_HOME:-}" /usr/local/cuda; do
-  [ -x "$cuda/bin/nvcc" ] && PATH="$PATH:$cuda/bin"
+  [ -x "$cuda/bin/nvcc" ] && PATH="$PATH:$cuda/bin:$cuda/compute-sanitizer"
 done
 
 # --- what each part came to --------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ sanitize memcheck 60
 sanitize racecheck 40 device_group_norm_test
 
 # --- the addon, where Node is ------------------------------------------------------------------------------------------------------
-NODE=${NODE:-$(command -v node || echo '')}
+NODE=$(command -v "${NODE:-node}" || echo '')
 if [ -z "$NODE" ] || [ ! -d "$ROOT/node_modules/cmake-js" ]; then
   note addon skip 0 'no Node, or no node_modules'
 elif [ "$CAPABILITY" = none ]; then

@@ -132,6 +132,8 @@ struct Graph::State {
   void capture(const std::function<void()>& work) {
     const std::lock_guard lock(setting_up());
     const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(device).stream();
+    // What the runs before it left unused, as much as the graph will want: a capture can't make room for itself.
+    c10::cuda::CUDACachingAllocator::emptyCache();
     const auto is_ours = [stream](cudaStream_t other) { return other == stream; };
     c10::cuda::CUDACachingAllocator::beginAllocateToPool(device, pool, is_ours);
     allocated = true;
