@@ -96,7 +96,7 @@ class Mark {
 /// Memory that graphs of one thread share.
 class GraphPool {
  public:
-  GraphPool();
+  explicit GraphPool(at::Device device);
   ~GraphPool();
   GraphPool(const GraphPool&) = delete;
 
@@ -111,7 +111,7 @@ class Graph {
  public:
   /// Captures what `work` gives to the stream, none of which runs; in place of the default stream, which can't be captured, it
   /// gets another. Throws what it throws; the stream and the pool can be used afterwards. `work` draws none of libtorch's
-  /// random numbers.
+  /// random numbers. Waits until no other thread measures or captures.
   Graph(const GraphPool& pool, at::Device device, const std::function<void()>& work);
   ~Graph();
   Graph(const Graph&) = delete;
@@ -122,7 +122,8 @@ class Graph {
   std::unique_ptr<State> state_;
 };
 
-/// While it lives, cuDNN measures on this thread which algorithm is fastest for a convolution that it has not seen.
+/// While it lives, cuDNN measures on this thread which algorithm is fastest for a convolution that it has not seen. Waits
+/// until no other thread measures or captures.
 class MeasuredAlgorithms {
  public:
   MeasuredAlgorithms();

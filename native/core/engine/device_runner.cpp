@@ -75,7 +75,7 @@ struct DeviceRunner::Bucket {
 
 /// What is on the stream: the last launch, and the one before.
 struct DeviceRunner::Flight {
-  explicit Flight(at::Device device) : spans{Span{device}, Span{device}} {}
+  explicit Flight(at::Device device) : spans{Span{device}, Span{device}}, pool(device) {}
 
   struct Span {
     explicit Span(at::Device device) : begin(device), end(device) {}
@@ -270,12 +270,14 @@ void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
 }
 
 void DeviceRunner::capture(Bucket& bucket) {
+  // Where something in it looks at its numbers, as a TorchScript program may, it goes on as it went.
+  bucket.can_be_captured = false;
   try {
-    const cuda::MeasuredAlgorithms measured;
     bucket.graph = std::make_unique<cuda::Graph>(flight_->pool, target_.device, [&] { work(bucket); });
+  } catch (const std::exception& e) {
+    capture_failure_ = e.what();
   } catch (...) {
-    // Something in it looks at its numbers, as a TorchScript program may: it goes on as it went.
-    bucket.can_be_captured = false;
+    capture_failure_ = "something that is no exception";
   }
 }
 

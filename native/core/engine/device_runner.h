@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,8 @@ class DeviceRunner {
 
   /// Buckets whose work is a graph.
   int64_t graphs() const;
+  /// Why the last one that is none could not be captured; empty where each could.
+  const std::string& capture_failure() const { return capture_failure_; }
 
  private:
   struct Bucket;
@@ -57,6 +60,7 @@ class DeviceRunner {
   std::unique_ptr<Flight> flight_;
   std::map<std::pair<BatchKey, int64_t>, std::unique_ptr<Bucket>> buckets_;
   uint64_t launches_ = 0;
+  std::string capture_failure_;
 };
 
 }  // namespace nd

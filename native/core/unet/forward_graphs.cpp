@@ -84,8 +84,7 @@ at::Tensor ForwardGraphs::operator()(const ForwardInputs& inputs) {
 
 void ForwardGraphs::capture(Entry& entry, const ForwardInputs& inputs) {
   try {
-    const cuda::MeasuredAlgorithms measured;
-    if (!state_->pool) state_->pool.emplace();
+    if (!state_->pool) state_->pool.emplace(inputs.x.device());
     entry.inputs = {copy_of(inputs.x), copy_of(inputs.timesteps), copy_of(inputs.class_labels)};
     entry.graph = std::make_unique<cuda::Graph>(*state_->pool, inputs.x.device(), [&] { entry.output = forward_(entry.inputs); });
   } catch (...) {

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -85,11 +86,45 @@ void Mark::record() { state_->event.record(c10::cuda::getCurrentCUDAStream(state
 void Mark::wait() const { state_->event.synchronize(); }
 double Mark::seconds_since(const Mark& start) const { return 1e-3 * start.state_->event.elapsed_time(state_->event); }
 
+/// libtorch keeps a pool while someone has it, and takes it back with the last: here it is there before the first graph, and
+/// after the last.
 struct GraphPool::State {
-  at::cuda::MempoolId_t id = at::cuda::graph_pool_handle();
+  explicit State(c10::DeviceIndex device) : device(device) {
+    at::globalContext().lazyInitDevice(at::kCUDA);  // a model without weights may come before any tensor there
+    c10::cuda::CUDACachingAllocator::createOrIncrefPool(device, id);
+  }
+  ~State() { c10::cuda::CUDACachingAllocator::releasePool(device, id); }
+
+  const c10::DeviceIndex device;
+  const at::cuda::MempoolId_t id = at::cuda::graph_pool_handle();
 };
-GraphPool::GraphPool() : state_(std::make_unique<State>()) {}
+GraphPool::GraphPool(at::Device device) : state_(std::make_unique<State>(device.index())) {}
 GraphPool::~GraphPool() = default;
+
+namespace {
+
+/// What cuDNN's measuring calls, the release of all memory that is cached, libtorch forbids while any stream is captured; and
+/// of two that measure at once each would disturb the other.
+std::recursive_mutex& setting_up() {
+  static auto* mutex = new std::recursive_mutex;  // outlives every thread
+  return *mutex;
+}
+
+/// Newer versions of libtorch want to be told.
+template <typename Allocator>
+void tell_of_capture(Allocator& allocator, c10::DeviceIndex device, bool begins) {
+  if constexpr (requires { allocator.markCaptureBegin(device); }) {
+    if (begins) {
+      allocator.markCaptureBegin(device);
+    } else {
+      allocator.markCaptureEnd(device);
+    }
+  }
+}
+
+thread_local int measuring = 0;
+
+}  // namespace
 
 /// Not at::cuda::CUDAGraph: where a capture fails, that leaves libtorch's allocator and its random generator in the midst of
 /// it, for the whole process. Ours takes the memory from a pool as it does, and leaves the generator out.
@@ -101,14 +136,17 @@ struct Graph::State {
   }
 
   void capture(const std::function<void()>& work) {
+    const std::lock_guard lock(setting_up());
     const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(device).stream();
+    // What the runs before it left unused, as much as the graph will want: a capture can't make room for itself.
+    c10::cuda::CUDACachingAllocator::emptyCache();
     const auto is_ours = [stream](cudaStream_t other) { return other == stream; };
     c10::cuda::CUDACachingAllocator::beginAllocateToPool(device, pool, is_ours);
     allocated = true;
     cudaGraph_t graph = nullptr;
-    const auto ended = record(stream, work, graph);
+    const auto thrown = record(stream, work, graph);
     c10::cuda::CUDACachingAllocator::endAllocateToPool(device, pool);
-    if (ended) std::rethrow_exception(ended);
+    if (thrown) std::rethrow_exception(thrown);
     const auto status = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
     C10_CUDA_CHECK(status);
@@ -121,13 +159,15 @@ struct Graph::State {
 
  private:
   /// What went wrong. In every case the stream has left capture mode.
-  static std::exception_ptr record(cudaStream_t stream, const std::function<void()>& work, cudaGraph_t& graph) {
+  std::exception_ptr record(cudaStream_t stream, const std::function<void()>& work, cudaGraph_t& graph) const {
     try {
       // Other threads may allocate and launch meanwhile: they are not this capture's business.
       C10_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     } catch (...) {
       return std::current_exception();
     }
+    auto& allocator = *c10::cuda::CUDACachingAllocator::get();
+    tell_of_capture(allocator, device, /*begins=*/true);
     std::exception_ptr thrown;
     try {
       work();
@@ -135,6 +175,7 @@ struct Graph::State {
       thrown = std::current_exception();
     }
     const auto status = cudaStreamEndCapture(stream, &graph);
+    tell_of_capture(allocator, device, /*begins=*/false);
     try {
       if (!thrown) C10_CUDA_CHECK(status);
       if (!thrown && graph == nullptr) fail(ErrorCode::op, "CUDA: nothing was captured");
@@ -161,11 +202,14 @@ void Graph::replay() {
   C10_CUDA_CHECK(cudaGraphLaunch(state_->executable, c10::cuda::getCurrentCUDAStream(state_->device).stream()));
 }
 
-namespace {
-thread_local int measuring = 0;
-}  // namespace
-MeasuredAlgorithms::MeasuredAlgorithms() { ++measuring; }
-MeasuredAlgorithms::~MeasuredAlgorithms() { --measuring; }
+MeasuredAlgorithms::MeasuredAlgorithms() {
+  setting_up().lock();
+  ++measuring;
+}
+MeasuredAlgorithms::~MeasuredAlgorithms() {
+  --measuring;
+  setting_up().unlock();
+}
 bool measures_algorithms() { return measuring > 0; }
 
 void synchronize(at::Device device) {

@@ -13,7 +13,7 @@ using namespace nd::test;
 namespace {
 
 /// Steps amplify what the convolutions round otherwise.
-constexpr double kTolerance = 5e-4;
+constexpr double kTolerance = 1e-3;
 
 std::vector<EngineEvent> alone_on_cpu(const ModelPair& models, std::vector<SampleRequest> requests) {
   return ends_of(make_denoiser(models.cpu), std::move(requests), 1);
@@ -185,7 +185,7 @@ TEST("bfloat16 and float16: near float32") {
   for (const auto dtype : {at::kBFloat16, at::kHalf}) {
     const auto models = model_pair(Json::object(), dtype);
     const auto make = [](int i) { return request_of({.steps = 5, .seed = static_cast<uint64_t>(i), .philox = true, .shape = kImage}); };
-    expect_close(ends_of(make_denoiser(models.gpu), several(4, make), 4), alone_on_cpu(models, several(4, make)), 5e-2);
+    expect_close(ends_of(make_denoiser(models.gpu), several(4, make), 4), alone_on_cpu(models, several(4, make)), 8e-2);
   }
 }
 

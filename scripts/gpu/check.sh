@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# Everything that wants a GPU, in one go: scripts/gpu/check.sh [OUT_DIR=build/gpu-check/out]
+#
+# Wants an NVIDIA GPU, a python3 with a CUDA torch, nvcc, CMake and a C++ compiler; no network. SECONDS_IN_ALL (460) bounds it:
+# a part gets what is left of that, at most its own limit. PYTHON, BUILD and NODE name others than python3, build/gpu-check
+# and node. OUT_DIR gets a log for each part, summary.txt and check.json, which are kept up to date. Exit status 1 if a part
+# failed; what can't be run here is skipped, with the reason.
+set -u
+
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+OUT=${1:-$ROOT/build/gpu-check/out}
+BUILD=${BUILD:-$ROOT/build/gpu-check}
+PYTHON=${PYTHON:-python3}
+SECONDS_IN_ALL=${SECONDS_IN_ALL:-460}
+mkdir -p "$OUT" "$BUILD"
+OUT=$(cd "$OUT" && pwd)
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+SECONDS=0
+JOBS=$(nproc)
+# cmake and ninja may be Python's.
+PATH="$PATH:$(dirname "$("$PYTHON" -c 'import sys; print(sys.executable)')")"
+for cuda in "${CUDA_HOME:-}" /usr/local/cuda; do
+  [ -x "$cuda/bin/nvcc" ] && PATH="$PATH:$cuda/bin:$cuda/compute-sanitizer"
+done
+
+# --- what each part came to --------------------------------------------------------------------------------------------
+# A line of parts: name, status, seconds, a remark, with tabs between.
+PARTS=$WORK/parts
+: > "$PARTS"
+
+write_report() {
+  "$PYTHON" "$ROOT/scripts/gpu/report.py" "$WORK" "$OUT"
+}
+
+note() { # NAME STATUS SECONDS REMARK
+  printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >> "$PARTS"
+  printf '%-18s %-5s %4s s  %s\n' "$1" "$2" "$3" "$4"
+  write_report
+}
+
+# run NAME LIMIT LOG COMMAND…: status 77 is skipped. Sets STATUS.
+run() {
+  local name=$1 limit=$2 log=$3 started=$SECONDS left=$((SECONDS_IN_ALL - SECONDS)) remark
+  shift 3
+  STATUS=0
+  [ "$left" -lt "$limit" ] && limit=$left
+  if [ "$limit" -lt 5 ]; then
+    STATUS=77
+    note "$name" skip 0 'no time was left'
+    return
+  fi
+  printf '== %s: %s\n' "$name" "$*" >> "$OUT/$log"
+  timeout -k 5 "$limit" "$@" >> "$OUT/$log" 2>&1 < /dev/null || STATUS=$?
+  remark=$(tail -n 1 "$OUT/$log" | cut -c1-100 | tr '\t' ' ')
+  case $STATUS in
+    0) note "$name" pass $((SECONDS - started)) "$remark" ;;
+    77)
+      # A program that finds no GPU where Python's torch does was not linked as it should be.
+      if [ "$CAPABILITY" = none ]; then note "$name" skip $((SECONDS - started)) "$remark"
+      else note "$name" fail $((SECONDS - started)) "$remark, but Python's torch sees one"; fi ;;
+    124 | 137) note "$name" fail $((SECONDS - started)) "not done after $limit s" ;;
+    *) note "$name" fail $((SECONDS - started)) "status $STATUS, $remark" ;;
+  esac
+}
+
+rm -f "$OUT"/{build,tests,bench,peers,sanitizer,addon}.log
+
+# --- what is here --------------------------------------------------------------------------------------------------------
+cat > "$WORK/facts.py" <<'PY'
+import json, os, sys, torch
+gpu = torch.cuda.is_available()
+facts = {
+    "torch": torch.__version__, "python": sys.version.split()[0],
+    "libtorch": os.path.dirname(torch.__file__), "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+    "device": torch.cuda.get_device_name() if gpu else None,
+    "capability": "%d%d" % torch.cuda.get_device_capability() if gpu else None,
+}
+json.dump(facts, open(sys.argv[1], "w"))
+print(facts["libtorch"], facts["torch"].split("+")[0], "cu" + (facts["cuda"] or "").replace(".", ""), facts["capability"] or "none")
+PY
+FACTS=$("$PYTHON" "$WORK/facts.py" "$WORK/facts.json" 2>"$OUT/build.log") || { cat "$OUT/build.log"; note facts fail "$SECONDS" "$PYTHON has no torch"; exit 1; }
+read -r LIBTORCH VERSION VARIANT CAPABILITY <<< "$FACTS"
+[ "$VARIANT" = cu ] && { note facts fail "$SECONDS" "torch $VERSION is a CPU build"; exit 1; }
+{ nvidia-smi -L; nvidia-smi --query-gpu=driver_version,memory.total --format=csv,noheader; nvcc --version | tail -n 2; cmake --version | head -n 1; c++ --version | head -n 1; } > "$WORK/versions" 2>&1
+note facts pass "$SECONDS" "torch $VERSION $VARIANT, capability $CAPABILITY"
+
+# --- build: no Node and no headers of its ----------------------------------------------------------------------------------
+ARCHITECTURE=$CAPABILITY
+[ "$CAPABILITY" = none ] && ARCHITECTURE=90
+CONFIGURE=(cmake -S "$ROOT" -B "$BUILD" -DCMAKE_BUILD_TYPE=Release -DLIBTORCH_ROOT="$LIBTORCH" -DLIBTORCH_VERSION="$VERSION"
+  -DLIBTORCH_VARIANT="$VARIANT" -DNODE_DIFFUSERS_CUDA=ON -DNODE_DIFFUSERS_TESTS=ON -DNODE_DIFFUSERS_BENCH=ON
+  -DCMAKE_CUDA_ARCHITECTURES="$ARCHITECTURE-real" -DCMAKE_CUDA_COMPILER="$(command -v nvcc || echo nvcc)")
+if command -v ccache > /dev/null; then
+  CONFIGURE+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
+  export CCACHE_BASEDIR="$ROOT" CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
+fi
+command -v ninja > /dev/null && CONFIGURE+=(-G Ninja)
+run configure 60 build.log "${CONFIGURE[@]}"
+[ "$STATUS" = 0 ] && run build 240 build.log cmake --build "$BUILD" --parallel "$JOBS" \
+  --target cuda_kernel_tests gpu_tests gpu_bench cuda_kernel_bench
+KERNEL_TESTS=$(find "$BUILD" -name cuda_kernel_tests -type f | head -n 1)
+KERNEL_BENCH=$(find "$BUILD" -name cuda_kernel_bench -type f | head -n 1)
+
+# --- tests -----------------------------------------------------------------------------------------------------------------
+# The kernels' tests have no skip of their own.
+kernel_tests() {
+  local output status=0
+  output=$("$@" 2>&1) || status=$?
+  printf '%s\n' "$output"
+  if grep -qE 'no CUDA-capable device|driver version is insufficient' <<< "$output"; then
+    echo 'no CUDA device'
+    return 77
+  fi
+  return $status
+}
+export -f kernel_tests
+
+# Each file a process: what takes the device down for one does not for the others. They share the GPU.
+gpu_tests() { # PROGRAM SOURCES WORK
+  local file name worst=0
+  for file in "$2"/*_test.cpp; do
+    name=$(basename "$file" .cpp)
+    # Threads that wait must not spin: together they are more than the cores.
+    (OMP_WAIT_POLICY=passive timeout -k 5 110 "$1" "$name" > "$3/$name.log" 2>&1; echo $? > "$3/$name.status") &
+  done
+  wait
+  for file in "$3"/gpu_*.status; do
+    name=$(basename "$file" .status)
+    printf -- '-- %s: status %s\n' "$name" "$(cat "$file")"
+    cat "$3/$name.log"
+  done
+  worst=$(cat "$3"/gpu_*.status | sort -n | uniq | tr '\n' ' ')
+  if [ "$worst" = '77 ' ]; then echo 'no CUDA device'; return 77; fi
+  echo "$(cat "$3"/gpu_*.log | grep -cE '^FAILED ') tests failed in $(grep -Lx 0 "$3"/gpu_*.status | wc -l) of $(find "$3" -name 'gpu_*.status' | wc -l) files"
+  [ "$worst" = '0 ' ]
+}
+export -f gpu_tests
+
+if [ -x "$KERNEL_TESTS" ]; then
+  run 'kernel tests' 60 tests.log bash -c 'kernel_tests "$@"' _ "$KERNEL_TESTS"
+else
+  note 'kernel tests' fail 0 'not built'
+fi
+if [ -x "$BUILD/gpu_tests" ]; then
+  run 'gpu tests' 125 tests.log bash -c 'gpu_tests "$@"' _ "$BUILD/gpu_tests" "$ROOT/test/native/gpu" "$WORK"
+else
+  note 'gpu tests' fail 0 'not built'
+fi
+
+# --- benchmarks --------------------------------------------------------------------------------------------------------------
+if [ -x "$BUILD/gpu_bench" ]; then
+  run 'gpu bench' 130 bench.log "$BUILD/gpu_bench" "$WORK/bench.json" 95 0.5
+else
+  note 'gpu bench' fail 0 'not built'
+fi
+if [ "$CAPABILITY" = none ] || [ ! -x "$KERNEL_BENCH" ]; then
+  note 'kernel bench' skip 0 'no CUDA device, or not built'
+else
+  run 'kernel bench' 40 bench.log "$KERNEL_BENCH" "$WORK/kernels.json"
+fi
+PEERS_SECONDS=$((SECONDS_IN_ALL - SECONDS - 50))
+[ "$PEERS_SECONDS" -gt 150 ] && PEERS_SECONDS=150
+run peers $((PEERS_SECONDS + 15)) peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
+  --seconds "$PEERS_SECONDS" --arm-seconds 75
+
+# --- compute-sanitizer over the kernels' tests: slow, so last ------------------------------------------------------------------
+SANITIZER=$(command -v compute-sanitizer || echo '')
+sanitize() { # TOOL LIMIT [FILE]: a part of its own
+  local tool=$1 limit=$2
+  shift 2
+  if [ "$CAPABILITY" = none ]; then
+    note "$tool" skip 0 'no CUDA device'
+  elif [ -z "$SANITIZER" ]; then
+    note "$tool" skip 0 'no compute-sanitizer'
+  elif [ ! -x "$KERNEL_TESTS" ]; then
+    note "$tool" fail 0 'not built'
+  else
+    run "$tool" "$limit" sanitizer.log "$SANITIZER" --tool "$tool" --error-exitcode 9 --print-limit 20 "$KERNEL_TESTS" "$@"
+  fi
+}
+sanitize memcheck 60
+sanitize racecheck 40 device_group_norm_test
+
+# --- the addon, where Node is ------------------------------------------------------------------------------------------------------
+NODE=$(command -v "${NODE:-node}" || echo '')
+if [ -z "$NODE" ] || [ ! -d "$ROOT/node_modules/cmake-js" ]; then
+  note addon skip 0 'no Node, or no node_modules'
+elif [ "$CAPABILITY" = none ]; then
+  note addon skip 0 'no CUDA device; scripts/gpu/build.sh builds it without one'
+else
+  LIBTORCH_USE_PYTORCH=1 run addon 300 addon.log "$NODE" "$ROOT/scripts/build/bootstrap.mjs" sample --device cuda \
+    --grid "$WORK/samples.png"
+fi
+
+write_report
+cat "$OUT/summary.txt"
+! cut -f 2 "$PARTS" | grep -qx fail
