@@ -194,5 +194,8 @@ else
 fi
 
 write_report
+echo
+[ "$CAPABILITY" = none ] || grep -hA 3 '^FAILED' "$OUT/tests.log" | cut -c1-300 | head -n 60
+for log in bench peers; do [ -f "$OUT/$log.log" ] && grep -v '^==' "$OUT/$log.log" | cut -c1-140 | head -n 70; done
 cat "$OUT/summary.txt"
 ! cut -f 2 "$PARTS" | grep -qx fail
