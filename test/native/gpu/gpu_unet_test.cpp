@@ -57,6 +57,18 @@ TEST("every recorded UNet gives diffusers' numbers in bfloat16") { expect_parity
 TEST("every recorded UNet gives diffusers' numbers in float16") { expect_parity(at::kHalf, 3e-2); }
 TEST("every recorded UNet gives diffusers' numbers in float64, without our kernels") { expect_parity(at::kDouble, 1e-5); }
 
+TEST("forwards that have become graphs read each call's inputs and give results of their own, two shapes in turn") {
+  const auto models = model_pair({{"num_class_embeds", 3}});
+  std::vector<std::pair<at::Tensor, at::Tensor>> results;
+  for (int64_t call = 0; call < 10; ++call) {
+    const int64_t batch = 1 + call % 2;
+    const Inputs inputs{at::randn({batch, kImage[0], kImage[1], kImage[2]}, seeded(static_cast<uint64_t>(call))),
+                        at::full({batch}, 100 * call, at::kLong), at::full({batch}, call % 3, at::kLong)};
+    results.emplace_back(run(*models.gpu, moved(inputs)), run(*models.cpu, inputs));
+  }
+  for (const auto& [gpu, cpu] : results) EXPECT(relative_error(gpu.cpu(), cpu) <= 1e-4);
+}
+
 TEST("float32 is float32 where the channels are many: no TF32, whatever libtorch allows") {
   const auto models = model_pair({{"block_out_channels", {256, 256}}, {"norm_num_groups", 32}});
   at::globalContext().setAllowTF32CuDNN(true);
