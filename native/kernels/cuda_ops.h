@@ -13,7 +13,7 @@
 /// everything else here throws ERR_DEVICE.
 namespace nd::cuda {
 
-/// Whether the kernels take tensors of that device and dtype: CUDA; float32, float16, bfloat16.
+/// Whether the kernels take tensors of that device and dtype: CUDA from compute capability 8.0; float32, float16, bfloat16.
 bool serves(at::Device device, at::ScalarType dtype);
 
 /// Floats to be added to the channels: a row of `first` for each sample, or with stride 0 one for all.

@@ -1,10 +1,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 
 #include "core/errors.h"
 #include "kernels/cuda_ops.h"
 
-// The same names where the CUDA kernels are not built. Nothing is served, so only a mistake comes further.
+// The same names where the CUDA kernels are not built. Nothing is served, so only a mistake comes further; but libtorch's
+// CUDA may be there.
 namespace nd::cuda {
 namespace {
 
@@ -45,6 +47,6 @@ MeasuredAlgorithms::MeasuredAlgorithms() { not_built(); }
 MeasuredAlgorithms::~MeasuredAlgorithms() = default;
 bool measures_algorithms() { return false; }
 at::Tensor send(const at::Tensor&, at::Device) { not_built(); }
-void synchronize(at::Device) { not_built(); }
+void synchronize(at::Device device) { at::detail::getCUDAHooks().deviceSynchronize(device.index()); }
 
 }  // namespace nd::cuda

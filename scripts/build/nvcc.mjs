@@ -1,11 +1,11 @@
 // @ts-check
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 
 /**
  * @typedef {object} Nvcc
- * @property {string} command
+ * @property {string} command its absolute path: CMake writes that down, and another name would be another compiler
  * @property {string} version e.g. 13.0
  */
 
@@ -16,13 +16,32 @@ import path from 'node:path';
  * @returns {Nvcc | undefined}
  */
 export function findNvcc(env = process.env) {
-  const homes = [env.CUDA_HOME, env.CUDA_PATH, '/usr/local/cuda'].filter((home) => home !== undefined && home !== '');
-  const installed = homes.map((home) => path.join(/** @type {string} */ (home), 'bin', 'nvcc')).filter(existsSync);
-  for (const command of [...(env.CUDACXX ? [env.CUDACXX] : []), 'nvcc', ...installed]) {
-    const version = versionOf(command, env);
-    if (version !== undefined) return { command, version };
+  const named = env.CUDACXX ? [env.CUDACXX] : [];
+  const homes = [env.CUDA_HOME, env.CUDA_PATH, '/usr/local/cuda'].filter((home) => home);
+  const installed = homes.map((home) => path.join(/** @type {string} */ (home), 'bin', 'nvcc'));
+  for (const name of [...named, 'nvcc', ...installed]) {
+    const command = whereIs(name, env);
+    const version = command === undefined ? undefined : versionOf(command, env);
+    if (command !== undefined && version !== undefined) return { command, version };
   }
   return undefined;
+}
+
+/**
+ * @param {string} name a path, or a program on the PATH
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {string | undefined} its absolute path
+ */
+function whereIs(name, env) {
+  const folders = name.includes(path.sep) ? [''] : (env.PATH ?? '').split(path.delimiter).filter((folder) => folder);
+  return folders.map((folder) => path.resolve(folder, name)).find((file) => {
+    try {
+      accessSync(file, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /**

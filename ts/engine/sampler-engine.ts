@@ -115,8 +115,8 @@ export class SamplerEngine {
   }
 
   /**
-   * Runs these batch sizes, each four times, and times them; requests go on in between. From then on a batch is no larger than where the time per
-   * sample stops falling. Without it the engine learns this as it goes.
+   * Runs these batch sizes, each four times, and times them; requests go on in between. From then on a batch is no larger
+   * than where the time per sample stops falling. Without it the engine learns this as it goes.
    *
    * @param options.batchSizes default: the powers of two up to `maxBatchSize`, and `maxBatchSize`
    * @returns a promise that rejects with ERR_ARGUMENT, ERR_CLOSED, and what the model throws.

@@ -11,8 +11,9 @@
 
 namespace nd {
 
-/// What requests must have in common to share a batch: [C, H, W] of their samples and the kind of their class labels.
-using BatchKey = std::array<int64_t, 4>;
+/// What requests must have in common to share a batch: [C, H, W] of their samples, the kind of their class labels, and on CUDA
+/// whether they go the plain way.
+using BatchKey = std::array<int64_t, 5>;
 
 /// Which requests take the next step together. It knows neither tensors nor clocks: what it is told, it decides upon.
 ///

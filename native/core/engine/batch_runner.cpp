@@ -1,7 +1,6 @@
 #include "core/engine/batch_runner.h"
 
 #include <ATen/ATen.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -10,13 +9,14 @@
 #include "core/engine/batch_step.h"
 #include "core/engine/draws.h"
 #include "core/errors.h"
+#include "kernels/cuda_ops.h"
 
 namespace nd {
 namespace {
 
 /// Once what was launched is done: kernels on CUDA run behind their launches.
 double seconds_since(EngineClock::time_point start, at::Device device) {
-  if (device.is_cuda()) at::detail::getCUDAHooks().deviceSynchronize(device.index());
+  if (device.is_cuda()) cuda::synchronize(device);
   return std::chrono::duration<double>(EngineClock::now() - start).count();
 }
 
@@ -65,25 +65,34 @@ std::optional<StepTime> BatchRunner::run(const std::vector<RunningRequest*>& bat
   std::vector<RunningRequest*> starting, going;
   std::copy_if(batch.begin(), batch.end(), std::back_inserter(starting), [](const auto* one) { return !one->begun(); });
   const auto cores = target.device.is_cpu() ? Cores::all : Cores::one;
-  if (!starting.empty()) for_each(starting, cores, [&](RunningRequest& request) { start(request); });
+  if (!starting.empty()) for_each(starting, cores, [&](RunningRequest& request) { begin(request, target); });
   std::copy_if(batch.begin(), batch.end(), std::back_inserter(going), [](const auto* one) { return !one->error; });
   if (going.empty()) return std::nullopt;
-  if (std::all_of(going.begin(), going.end(), [](const auto* one) { return one->on_device; })) {
-    return device_->run(going);
-  }
+  if (going.front()->on_device) return device_->run(going);
   const auto start = EngineClock::now();
   const auto output = predict(going, cancelled);
   const auto seconds = seconds_since(start, target.device);
   step_batch(going, output, target);
-  const auto& asked = going.front()->asked;
-  return StepTime{batch_key(asked.shape, asked.class_label), static_cast<int64_t>(going.size()), seconds};
+  return StepTime{key_of(*going.front()), static_cast<int64_t>(going.size()), seconds};
 }
 
-void BatchRunner::start(RunningRequest& request) const {
-  request.on_device = device_ && device_->takes(request.asked);
-  // There they come from the host's memory with each step; a label of the caller's may be anywhere.
-  if (request.on_device && request.asked.class_label.defined()) request.asked.class_label = request.asked.class_label.cpu();
-  begin(request, denoiser_->target());
+BatchKey BatchRunner::key_of(const RunningRequest& request) const {
+  return batch_key(request.asked.shape, request.asked.class_label, device_ && !request.on_device);
+}
+
+BatchKey BatchRunner::admit(RunningRequest& request) const {
+  try {
+    auto& label = request.asked.class_label;
+    if (device_ && label.defined() && label.is_cuda()) {
+      // It goes to the device from the host's memory with each step. The caller's own stream may still be making it.
+      cuda::synchronize(label.device());
+      label = label.cpu();
+    }
+    request.on_device = device_ && device_->takes(request.asked);
+  } catch (...) {
+    request.error = std::current_exception();
+  }
+  return key_of(request);
 }
 
 double BatchRunner::trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled) {

@@ -20,7 +20,11 @@ class BatchRunner {
   /// On the thread that is to call the rest, before it does.
   void enter_thread();
 
-  /// One step of requests of one shape. What is wrong with one alone is left in its `error`, and the others go on; what
+  /// Decides how a request is run, before its first batch: those of one key can share one. What is wrong with it is left in
+  /// its `error`.
+  BatchKey admit(RunningRequest& request) const;
+
+  /// One step of requests of one key. What is wrong with one alone is left in its `error`, and the others go on; what
   /// fails the model's forward is thrown, and nobody has moved. Gives what a forward took: this one's on the CPU, that of
   /// the call before on CUDA, where this one is still under way.
   std::optional<StepTime> run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled);
@@ -32,7 +36,7 @@ class BatchRunner {
   double trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled);
 
  private:
-  void start(RunningRequest& request) const;
+  BatchKey key_of(const RunningRequest& request) const;
   at::Tensor predict(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const;
 
   std::unique_ptr<const Denoiser> denoiser_;

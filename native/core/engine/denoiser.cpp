@@ -24,7 +24,7 @@ class UNetDenoiser final : public Denoiser {
   ModelTarget target() const override { return model_->target(); }
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels,
                         const std::atomic<bool>& cancelled) const override {
-    return model_->forward(x, timesteps, class_labels, &cancelled);
+    return model_->forward_by_launches(x, timesteps, class_labels, &cancelled);  // the engine's stream is its own
   }
   at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels) const override {
     if (!table_made_) {

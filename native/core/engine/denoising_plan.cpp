@@ -15,7 +15,8 @@ std::shared_ptr<const DenoisingPlan> make_plan(std::shared_ptr<const NoiseSchedu
   for (size_t i = options.first_step; i < timesteps.size(); ++i) {
     const auto t = timesteps[i];
     const auto rows = scheduler->rows(
-        {.timesteps = {t}, .prev_timesteps = {}, .eta = {options.eta}, .use_clipped_model_output = options.use_clipped_model_output}, 1);
+        {.timesteps = {t}, .prev_timesteps = {}, .eta = {options.eta},
+         .use_clipped_model_output = options.use_clipped_model_output}, 1);
     plan->steps.push_back({t, rows.front(), scheduler->draws_noise(t, options.eta)});
   }
   const auto& config = scheduler->config();

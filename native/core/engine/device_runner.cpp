@@ -81,6 +81,7 @@ struct DeviceRunner::Flight {
     explicit Span(at::Device device) : begin(device), end(device) {}
     cuda::Mark begin, end;
     std::optional<StepTime> of{};  // what was launched between the two; none: nothing, or it was waited for
+    bool sets_up = false;          // cuDNN was measuring: no time to learn from
     /// Waits for its end.
     std::optional<StepTime> land() {
       if (!of) return std::nullopt;
@@ -102,7 +103,9 @@ struct DeviceRunner::Flight {
 
 DeviceRunner::DeviceRunner(const Denoiser& denoiser, int64_t least)
     : denoiser_(denoiser), target_(denoiser.target()), least_(least),
-      stream_(std::make_unique<cuda::OwnStream>(target_.device)), flight_(std::make_unique<Flight>(target_.device)) {}
+      stream_(std::make_unique<cuda::OwnStream>(target_.device)), flight_(std::make_unique<Flight>(target_.device)) {
+  cuda::synchronize(target_.device);  // the weights may have been laid out on another stream
+}
 
 DeviceRunner::~DeviceRunner() {
   try {
@@ -173,7 +176,9 @@ std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& ba
     if (!request->error) check_split(*request, here.out_channels);
     if (!request->error) ++request->step;
   }
-  return before.land();
+  const bool sets_up = before.sets_up;
+  const auto took = before.land();
+  return sets_up ? std::nullopt : took;
 }
 
 double DeviceRunner::trial(SampleShape shape, int64_t samples) {
@@ -266,6 +271,7 @@ void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
     throw;
   }
   span.of = StepTime{bucket.key, samples, 0};
+  span.sets_up = !bucket.graph && bucket.runs == 0;
   if (!bucket.graph && bucket.can_be_captured && ++bucket.runs >= kWarmUps) capture(bucket);
 }
 

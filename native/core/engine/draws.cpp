@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -25,7 +24,7 @@ at::Tensor on_target(const at::Tensor& z, const ModelTarget& target) {
 /// A tensor of the caller's: what it is made of on the device is not of this thread's stream.
 at::Tensor copy_of(const at::Tensor& given, const at::TensorOptions& options) {
   const auto wait = [&] {
-    if (given.is_cuda()) at::detail::getCUDAHooks().deviceSynchronize(given.device().index());
+    if (given.is_cuda()) cuda::synchronize(given.device());
   };
   wait();
   auto copy = given.to(options, /*non_blocking=*/false, /*copy=*/true).contiguous();

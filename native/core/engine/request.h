@@ -24,9 +24,9 @@ using SampleShape = std::array<int64_t, 3>;
 enum class SampleOutput { latent, unit_float, uint8 };
 
 /// Samples of one shape, whose labels (undefined, [B] or [B, D]) can be put together.
-inline BatchKey batch_key(SampleShape shape, const at::Tensor& labels) {
+inline BatchKey batch_key(SampleShape shape, const at::Tensor& labels, bool plain = false) {
   const int64_t kind = !labels.defined() ? 0 : labels.dim() == 1 ? -1 : labels.size(1);
-  return {shape[0], shape[1], shape[2], kind};
+  return {shape[0], shape[1], shape[2], kind, plain ? 1 : 0};
 }
 
 /// One sample that is asked of the engine.

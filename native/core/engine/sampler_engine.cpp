@@ -26,8 +26,8 @@ at::Tensor output_of(const at::Tensor& x, SampleOutput output) {
 }  // namespace
 
 SamplerEngine::SamplerEngine(std::unique_ptr<const Denoiser> denoiser, Options options, Listener listener)
-    : options_(options), runner_(std::move(denoiser), options.pad_batches ? options.max_batch : 1), listener_(std::move(listener)), policy_(options.max_batch),
-      meter_(EngineClock::now()), batch_limit_(options.max_batch), thread_([this] { loop(); }) {}
+    : options_(options), runner_(std::move(denoiser), options.pad_batches ? options.max_batch : 1),
+      listener_(std::move(listener)), policy_(options.max_batch), meter_(EngineClock::now()), batch_limit_(options.max_batch), thread_([this] { loop(); }) {}
 
 SamplerEngine::~SamplerEngine() {
   close();
@@ -142,7 +142,7 @@ bool SamplerEngine::take_in() {
   }
   for (auto& request : inbox.requests) {
     const auto& asked = request->asked;
-    policy_.add(request->id, batch_key(asked.shape, asked.class_label), asked.priority);
+    policy_.add(request->id, runner_.admit(*request), asked.priority);
     if (asked.deadline) deadlines_.emplace(*asked.deadline, request->id);
     requests_.emplace(request->id, std::move(request));
   }

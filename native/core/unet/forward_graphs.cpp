@@ -47,6 +47,7 @@ struct ForwardGraphs::Entry {
 struct ForwardGraphs::State {
   std::optional<cuda::GraphPool> pool;
   std::list<Entry> entries;  // the last used first
+  std::string capture_failure;
 };
 
 ForwardGraphs::ForwardGraphs(Forward forward) : forward_(std::move(forward)), state_(std::make_unique<State>()) {}
@@ -70,10 +71,15 @@ ForwardGraphs::Entry& ForwardGraphs::entry_of(const ForwardInputs& inputs) {
 at::Tensor ForwardGraphs::operator()(const ForwardInputs& inputs) {
   const std::lock_guard lock(mutex_);
   auto& entry = entry_of(inputs);
-  if (!entry.graph && entry.can_be_captured && entry.runs++ >= kWarmUps) capture(entry, inputs);
   if (!entry.graph) {
-    const cuda::MeasuredAlgorithms measured;
-    return forward_(inputs);
+    at::Tensor result;
+    {
+      const cuda::MeasuredAlgorithms measured;
+      result = forward_(inputs);
+    }
+    // On the thread that has just run it: what cuDNN has measured, and cuBLAS's and cuDNN's handles, are a thread's own.
+    if (entry.can_be_captured && ++entry.runs >= kWarmUps) capture(entry, inputs);
+    return result;
   }
   write(entry.inputs.x, inputs.x);
   write(entry.inputs.timesteps, inputs.timesteps);
@@ -87,11 +93,25 @@ void ForwardGraphs::capture(Entry& entry, const ForwardInputs& inputs) {
     if (!state_->pool) state_->pool.emplace(inputs.x.device());
     entry.inputs = {copy_of(inputs.x), copy_of(inputs.timesteps), copy_of(inputs.class_labels)};
     entry.graph = std::make_unique<cuda::Graph>(*state_->pool, inputs.x.device(), [&] { entry.output = forward_(entry.inputs); });
+    return;
+  } catch (const std::exception& e) {
+    state_->capture_failure = e.what();
   } catch (...) {
-    // Too little memory for what it keeps, say: it goes on as it went.
-    entry = Entry{entry.key};
-    entry.can_be_captured = false;
+    state_->capture_failure = "something that is no exception";
   }
+  // Too little memory for what it keeps, say: it goes on as it went.
+  entry = Entry{entry.key};
+  entry.can_be_captured = false;
+}
+
+int64_t ForwardGraphs::graphs() const {
+  const std::lock_guard lock(mutex_);
+  return std::count_if(state_->entries.begin(), state_->entries.end(), [](const Entry& entry) { return entry.graph != nullptr; });
+}
+
+std::string ForwardGraphs::capture_failure() const {
+  const std::lock_guard lock(mutex_);
+  return state_->capture_failure;
 }
 
 }  // namespace nd

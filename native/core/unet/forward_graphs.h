@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 
 namespace nd {
 
@@ -13,8 +14,9 @@ struct ForwardInputs {
   at::Tensor x, timesteps, class_labels;
 };
 
-/// A model's forwards on CUDA, each shape of inputs as one graph once it has run often enough for libtorch and cuDNN to have
-/// chosen their ways: a small batch takes the time of its launches otherwise. Several threads may call it, in turns.
+/// A model's forwards on CUDA's default stream, each shape of inputs as one graph once it has run often enough for libtorch
+/// and cuDNN to have chosen their ways: a small batch takes the time of its launches otherwise. Several threads may call it;
+/// the stream keeps their work apart.
 class ForwardGraphs {
  public:
   using Forward = std::function<at::Tensor(const ForwardInputs&)>;
@@ -26,6 +28,10 @@ class ForwardGraphs {
   /// forward(inputs), in memory of its own.
   at::Tensor operator()(const ForwardInputs& inputs);
 
+  /// Shapes that are graphs, and why the last one that is none could not be captured; empty where each could.
+  int64_t graphs() const;
+  std::string capture_failure() const;
+
  private:
   struct Entry;
   struct State;
@@ -33,7 +39,7 @@ class ForwardGraphs {
   void capture(Entry& entry, const ForwardInputs& inputs);
 
   Forward forward_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unique_ptr<State> state_;
 };
 

@@ -25,6 +25,14 @@ ImageSize input_size(const UNet2DConfig& config) {
   return {height, width};
 }
 
+at::Tensor to_input(const at::Tensor& sample, const ModelTarget& target) {
+  return sample.to(target.dtype).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+void check_cancelled(const std::atomic<bool>* cancelled) {
+  if (cancelled && cancelled->load(std::memory_order_relaxed)) fail(ErrorCode::aborted, "the forward was cancelled");
+}
+
 }  // namespace
 
 struct UNet2DModel::Parts {
@@ -132,15 +140,27 @@ NamedTensors UNet2DModel::state_dict() const {
 at::Tensor UNet2DModel::forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& class_labels,
                                 const std::atomic<bool>* cancelled) const {
   const auto& model = *parts_;
+  if (!model.graphs) return forward_by_launches(sample, timesteps, class_labels, cancelled);
+  check_unet_inputs(model.config, model.target, sample, timesteps, class_labels);
+  check_cancelled(cancelled);
+  const at::NoGradGuard no_grad;
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  return (*model.graphs)({to_input(sample, model.target), timesteps, class_labels});
+}
+
+at::Tensor UNet2DModel::forward_by_launches(const at::Tensor& sample, const at::Tensor& timesteps,
+                                            const at::Tensor& class_labels, const std::atomic<bool>* cancelled) const {
+  const auto& model = *parts_;
   check_unet_inputs(model.config, model.target, sample, timesteps, class_labels);
   const at::NoGradGuard no_grad;
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   const BufferPools::Use buffers(model.pools);
-
-  auto x = sample.to(model.target.dtype).contiguous(at::MemoryFormat::ChannelsLast);
-  if (model.graphs) return (*model.graphs)({x, timesteps, class_labels});
-  return predict(std::move(x), timesteps, condition(timesteps, class_labels), cancelled).contiguous();
+  const auto x = to_input(sample, model.target);
+  return predict(x, timesteps, condition(timesteps, class_labels), cancelled).contiguous();
 }
+
+int64_t UNet2DModel::graphs() const { return parts_->graphs ? parts_->graphs->graphs() : 0; }
+std::string UNet2DModel::capture_failure() const { return parts_->graphs ? parts_->graphs->capture_failure() : ""; }
 
 Condition UNet2DModel::condition(const at::Tensor& timesteps, const at::Tensor& class_labels) const {
   return parts_->time(timesteps, class_labels);
@@ -163,9 +183,6 @@ Condition UNet2DModel::look_up(const at::Tensor& table, const at::Tensor& timest
 at::Tensor UNet2DModel::predict(at::Tensor x, const at::Tensor& timesteps, const Condition& condition,
                                 const std::atomic<bool>* cancelled) const {
   const auto& model = *parts_;
-  const auto check_cancelled = [cancelled] {
-    if (cancelled && cancelled->load(std::memory_order_relaxed)) fail(ErrorCode::aborted, "the forward was cancelled");
-  };
   // 1. input
   if (model.config.center_input_sample) x = 2 * x - 1.0;
   // 2. in
@@ -173,7 +190,7 @@ at::Tensor UNet2DModel::predict(at::Tensor x, const at::Tensor& timesteps, const
   flow.residuals.push_back(flow.hidden);
   // 3. down
   for (const auto& block : model.down_blocks) {
-    check_cancelled();
+    check_cancelled(cancelled);
     block(flow, condition);
   }
   // 4. middle
@@ -181,10 +198,10 @@ at::Tensor UNet2DModel::predict(at::Tensor x, const at::Tensor& timesteps, const
   if (model.mid_block) flow.hidden = (*model.mid_block)(flow.hidden, condition);
   // 5. up
   for (const auto& block : model.up_blocks) {
-    check_cancelled();
+    check_cancelled(cancelled);
     block(flow, condition);
   }
-  check_cancelled();
+  check_cancelled(cancelled);
   // 6. out
   auto y = (*model.conv_out)(model.conv_norm_out.in_place(flow.hidden), {.residual = flow.skip_image});
   // A network of Song et al. 2021 gives σ·score; its timesteps are its σ.

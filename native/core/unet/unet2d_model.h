@@ -10,6 +10,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace nd {
 
@@ -45,6 +46,13 @@ class UNet2DModel {
   /// Gives [B, out_channels, H, W] in the model's dtype.
   at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& class_labels = {},
                      const std::atomic<bool>* cancelled = nullptr) const;
+
+  /// The same launch by launch: forward()'s graphs on CUDA are for the default stream, this is for any.
+  at::Tensor forward_by_launches(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& class_labels = {},
+                                 const std::atomic<bool>* cancelled = nullptr) const;
+  /// Shapes of inputs whose forward is a graph, and why one is none; see ForwardGraphs.
+  int64_t graphs() const;
+  std::string capture_failure() const;
 
   /// The same, part by part, for who captures it in a graph: nothing is checked and nothing waits for the device.
   Condition condition(const at::Tensor& timesteps, const at::Tensor& class_labels) const;

@@ -213,6 +213,7 @@ MeasuredAlgorithms::~MeasuredAlgorithms() {
 bool measures_algorithms() { return measuring > 0; }
 
 void synchronize(at::Device device) {
+  const std::lock_guard lock(setting_up());  // CUDA forbids it while a stream of the device is captured
   const c10::cuda::CUDAGuard guard(device);
   c10::cuda::device_synchronize();
 }

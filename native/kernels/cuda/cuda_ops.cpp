@@ -23,7 +23,8 @@ launch::Element element_of(const at::Tensor& tensor) {
 launch::Stream stream() { return at::cuda::getCurrentCUDAStream().stream(); }
 
 void check_nhwc(const at::Tensor& tensor) {
-  if (!tensor.is_contiguous(at::MemoryFormat::ChannelsLast)) fail(ErrorCode::shape, "NHWC memory is wanted, got strides ", tensor.strides());
+  if (tensor.is_contiguous(at::MemoryFormat::ChannelsLast)) return;
+  fail(ErrorCode::shape, "NHWC memory is wanted, got strides ", tensor.strides());
 }
 
 kernels::GroupNormShape shape_of(const at::Tensor& x, int64_t groups) {
@@ -33,7 +34,9 @@ kernels::GroupNormShape shape_of(const at::Tensor& x, int64_t groups) {
 }  // namespace
 
 bool serves(at::Device device, at::ScalarType dtype) {
-  return device.is_cuda() && (dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16);
+  if (!device.is_cuda() || (dtype != at::kFloat && dtype != at::kHalf && dtype != at::kBFloat16)) return false;
+  // The kernels are compiled for Ampere and what came after it.
+  return at::cuda::getDeviceProperties(device.index())->major >= 8;
 }
 
 ChannelRows channel_rows(const at::Tensor& rows, int64_t column) {

@@ -67,6 +67,39 @@ TEST("forwards that have become graphs read each call's inputs and give results 
     results.emplace_back(run(*models.gpu, moved(inputs)), run(*models.cpu, inputs));
   }
   for (const auto& [gpu, cpu] : results) EXPECT(relative_error(gpu.cpu(), cpu) <= 1e-4);
+  EXPECT_EQUAL(models.gpu->capture_failure(), std::string());
+  EXPECT_EQUAL(models.gpu->graphs(), int64_t{2});
+}
+
+TEST("a graph is captured on a thread that has run nothing before") {
+  const auto models = model_pair({});
+  const Inputs inputs{random_sample(2), at::full({2}, 300, at::kLong), {}};
+  for (int call = 0; call < 4; ++call) {
+    std::thread([&] {
+      const c10::InferenceMode inference;
+      expect_same(models, inputs, 1e-4);
+    }).join();
+  }
+  EXPECT_EQUAL(models.gpu->capture_failure(), std::string());
+  EXPECT_EQUAL(models.gpu->graphs(), int64_t{1});
+}
+
+TEST("forwards on the default stream while an engine goes the plain way with the same model") {
+  const auto models = model_pair({});
+  const Inputs inputs{random_sample(2), at::full({2}, 300, at::kLong), {}};
+  const auto expected = run(*models.cpu, inputs);
+  const Asked asked{.steps = 40, .seed = 3, .thresholding = true, .shape = kImage};
+  std::vector<EngineEvent> got, wanted;
+  const auto draw = [&](const std::shared_ptr<const UNet2DModel>& model, std::vector<EngineEvent>& events, int forwards) {
+    Listener listener;
+    SamplerEngine engine(make_denoiser(model), {}, listener.function());
+    const auto id = engine.submit(request_of(asked));
+    for (int i = 0; i < forwards; ++i) EXPECT(relative_error(run(*model, moved(inputs)).cpu(), expected) <= 1e-4);
+    events.push_back(listener.end_of(id));
+  };
+  draw(models.gpu, got, 60);
+  draw(models.cpu, wanted, 0);
+  expect_close(got, wanted, 1e-3);
 }
 
 TEST("float32 is float32 where the channels are many: no TF32, whatever libtorch allows") {

@@ -20,7 +20,8 @@ describe('build/nvcc', () => {
     const [a, b] = ['a', 'b'].map((name) => path.join(scratch.folder, name, 'bin', 'nvcc')) as [string, string];
     const PATH = `${path.dirname(b)}:/usr/bin:/bin`;
     assert.deepEqual(nvcc.findNvcc({ CUDACXX: a, PATH }), { command: a, version: '13.0' });
-    assert.deepEqual(nvcc.findNvcc({ PATH }), { command: 'nvcc', version: '12.8' });
+    assert.deepEqual(nvcc.findNvcc({ PATH }), { command: b, version: '12.8' });
+    assert.deepEqual(nvcc.findNvcc({ CUDACXX: 'nvcc', PATH }), { command: b, version: '12.8' });
     assert.deepEqual(nvcc.findNvcc({ PATH: '/usr/bin:/bin', CUDA_HOME: path.join(scratch.folder, 'a') }), {
       command: a,
       version: '13.0',
