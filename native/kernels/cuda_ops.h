@@ -3,9 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "kernels/cuda/kernels.h"
 
@@ -121,6 +123,18 @@ class Graph {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// Why an attempt to capture something failed; none where it did not.
+inline std::optional<std::string> failure_of(const std::function<void()>& attempt) {
+  try {
+    attempt();
+    return std::nullopt;
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "something that is no exception";
+  }
+}
 
 /// While it lives, cuDNN measures on this thread which algorithm is fastest for a convolution that it has not seen. Waits
 /// until no other thread measures or captures.

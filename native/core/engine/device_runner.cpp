@@ -278,13 +278,10 @@ void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
 void DeviceRunner::capture(Bucket& bucket) {
   // Where something in it looks at its numbers, as a TorchScript program may, it goes on as it went.
   bucket.can_be_captured = false;
-  try {
+  const auto failure = cuda::failure_of([&] {
     bucket.graph = std::make_unique<cuda::Graph>(flight_->pool, target_.device, [&] { work(bucket); });
-  } catch (const std::exception& e) {
-    capture_failure_ = e.what();
-  } catch (...) {
-    capture_failure_ = "something that is no exception";
-  }
+  });
+  if (failure) capture_failure_ = *failure;
 }
 
 }  // namespace nd

@@ -89,16 +89,13 @@ at::Tensor ForwardGraphs::operator()(const ForwardInputs& inputs) {
 }
 
 void ForwardGraphs::capture(Entry& entry, const ForwardInputs& inputs) {
-  try {
+  const auto failure = cuda::failure_of([&] {
     if (!state_->pool) state_->pool.emplace(inputs.x.device());
     entry.inputs = {copy_of(inputs.x), copy_of(inputs.timesteps), copy_of(inputs.class_labels)};
     entry.graph = std::make_unique<cuda::Graph>(*state_->pool, inputs.x.device(), [&] { entry.output = forward_(entry.inputs); });
-    return;
-  } catch (const std::exception& e) {
-    state_->capture_failure = e.what();
-  } catch (...) {
-    state_->capture_failure = "something that is no exception";
-  }
+  });
+  if (!failure) return;
+  state_->capture_failure = *failure;
   // Too little memory for what it keeps, say: it goes on as it went.
   entry = Entry{entry.key};
   entry.can_be_captured = false;

@@ -3,30 +3,13 @@
 #include <limits>
 
 #include "gpu/gpu_helpers.h"
-#include "kernels/fused_ops.h"
 #include "kernels/kernel_check.h"
+#include "kernels/step_inputs.h"
 
 using namespace nd;
 using namespace nd::test;
 
 namespace {
-
-at::Tensor random(at::IntArrayRef sizes, uint64_t seed) { return at::randn(sizes, seeded(seed), at::kFloat); }
-
-std::vector<StepRow> rows(bool clipped) {
-  const float bound = clipped ? 1.0F : std::numeric_limits<float>::infinity();
-  return {{.p = 1, .q = -0.9F, .d = 0.3F, .bound = bound, .c_x0 = 0.2F, .c_xt = 0.7F, .c_out = 0.1F, .sigma = 0.4F, .log_beta = -3, .log_posterior_variance = -4},
-          {.p = 0.9F, .q = -0.2F, .d = 1, .bound = bound, .c_x0 = 0.9F, .c_out = 0.3F, .log_beta = -5, .log_posterior_variance = -6},
-          {.p = 1, .q = -0.1F, .d = 0.99F, .bound = bound, .c_x0 = 0.5F, .c_xt = 0.5F, .sigma = 1, .log_beta = -7, .log_posterior_variance = -9}};
-}
-
-StepInputs inputs(at::IntArrayRef shape) {
-  StepInputs in;
-  in.sample = random(shape, 1);
-  in.model_output = random(shape, 2);
-  in.noise = random(shape, 3);
-  return in;
-}
 
 /// There, with the same strides; a learned variance stays the second half of one output with the prediction.
 StepInputs on_gpu(const StepInputs& in, at::MemoryFormat format = at::MemoryFormat::Contiguous) {

@@ -3,23 +3,13 @@
 #include <limits>
 
 #include "check.h"
-#include "kernels/fused_ops.h"
 #include "kernels/kernel_check.h"
+#include "kernels/step_inputs.h"
 
 using namespace nd;
+using namespace nd::test;
 
 namespace {
-
-at::Tensor random(at::IntArrayRef sizes, uint64_t seed) {
-  return at::randn(sizes, at::detail::createCPUGenerator(seed), at::kFloat);
-}
-
-std::vector<StepRow> rows(bool clipped) {
-  const float bound = clipped ? 1.0F : std::numeric_limits<float>::infinity();
-  return {{.p = 1, .q = -0.9F, .d = 0.3F, .bound = bound, .c_x0 = 0.2F, .c_xt = 0.7F, .c_out = 0.1F, .sigma = 0.4F, .log_beta = -3, .log_posterior_variance = -4},
-          {.p = 0.9F, .q = -0.2F, .d = 1, .bound = bound, .c_x0 = 0.9F, .c_out = 0.3F, .log_beta = -5, .log_posterior_variance = -6},
-          {.p = 1, .q = -0.1F, .d = 0.99F, .bound = bound, .c_x0 = 0.5F, .c_xt = 0.5F, .sigma = 1, .log_beta = -7, .log_posterior_variance = -9}};
-}
 
 void expect_reference(const std::vector<StepRow>& rows, const StepInputs& in, bool same = true) {
   const auto fused = affine_step(rows, in), plain = affine_step_reference(rows, in);
@@ -29,14 +19,6 @@ void expect_reference(const std::vector<StepRow>& rows, const StepInputs& in, bo
     EXPECT_EQUAL(got.sizes(), wanted.sizes());
     EXPECT(same ? same_bits(got.contiguous(), wanted.contiguous()) : at::allclose(got, wanted, 1e-6, 1e-6));
   }
-}
-
-StepInputs inputs(at::IntArrayRef shape) {
-  StepInputs in;
-  in.sample = random(shape, 1);
-  in.model_output = random(shape, 2);
-  in.noise = random(shape, 3);
-  return in;
 }
 
 }  // namespace
