@@ -25,12 +25,18 @@ struct ChannelRows {
 };
 ChannelRows channel_rows(const at::Tensor& rows, int64_t column = 0);
 
-/// kernels::group_norm_nhwc of x + add, [B, C, H, W] in NHWC memory; y may be x.
-void group_norm(const at::Tensor& x, const at::Tensor& y, ChannelRows add, int64_t groups,
+/// kernels::group_norm_nhwc of x + add, [B, C, H, W] in NHWC memory; y may be x. Where `second` is defined: of the two side by
+/// side in their channels, into y.
+void group_norm(const at::Tensor& x, const at::Tensor& second, const at::Tensor& y, ChannelRows add, int64_t groups,
                 const kernels::GroupNormParameters& parameters);
 
 /// y = (y + bias + residual)·scale in place. y and residual (undefined: none): [B, C, H, W] in NHWC memory; bias: [C] float.
 void add_bias_residual_(const at::Tensor& y, const at::Tensor& bias, const at::Tensor& residual, float scale);
+
+/// x [B, C, H, W], NHWC, as [B, C, 2H, 2W]: every pixel four times.
+at::Tensor upsample_nearest(const at::Tensor& x);
+/// As [B, C, H + 1, W + 1], with zeros on the right and below.
+at::Tensor pad_right_below(const at::Tensor& x);
 
 /// table[rows], float; NaN where there is no such row. Unlike index_select it looks at nothing on the host.
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& rows);

@@ -21,7 +21,12 @@ struct Graph::State {};
 
 bool serves(at::Device, at::ScalarType) { return false; }
 ChannelRows channel_rows(const at::Tensor&, int64_t) { not_built(); }
-void group_norm(const at::Tensor&, const at::Tensor&, ChannelRows, int64_t, const kernels::GroupNormParameters&) { not_built(); }
+void group_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, ChannelRows, int64_t,
+                const kernels::GroupNormParameters&) {
+  not_built();
+}
+at::Tensor upsample_nearest(const at::Tensor&) { not_built(); }
+at::Tensor pad_right_below(const at::Tensor&) { not_built(); }
 void add_bias_residual_(const at::Tensor&, const at::Tensor&, const at::Tensor&, float) { not_built(); }
 at::Tensor gather_rows(const at::Tensor&, const at::Tensor&) { not_built(); }
 void gather_samples(DeviceSteps, const at::Tensor&, const at::Tensor&) { not_built(); }

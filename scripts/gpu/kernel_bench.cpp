@@ -79,10 +79,42 @@ void bench_group_norm(Bench& bench, int64_t batch, int64_t pixels, int64_t chann
   const GroupNormCall call{GroupNormShape{batch, pixels, channels, 32},
                            {gamma.floats(), beta.floats(), nullptr, nullptr, 0, 1e-6F, NormActivation::silu},
                            element, add.floats(), channels};
-  const Buffer workspace(Element::f32, static_cast<int64_t>(group_norm_workspace(call) / 4));
+  const Buffer workspace(Element::f32, static_cast<int64_t>(group_norm_workspace(call, x[0].get(), y[0].get()) / 4));
   bench.run(text("group_norm", batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
     const auto at = static_cast<size_t>(set);
     group_norm(call, x[at].get(), y[at].get(), workspace.get(), bench.stream());
+  });
+}
+
+/// What an up block's first norm reads: two tensors side by side.
+void bench_group_norm_of_two(Bench& bench, int64_t batch, int64_t pixels, int64_t channels, int64_t first, Element element) {
+  const int64_t numel = batch * pixels * channels, bytes = 2 * numel * size_of(element), sets = bench.sets_for(bytes);
+  const auto x = buffers(sets, element, batch * pixels * first), second = buffers(sets, element, batch * pixels * (channels - first));
+  const auto y = buffers(sets, element, numel);
+  const Buffer gamma(Element::f32, channels), beta(Element::f32, channels);
+  GroupNormCall call{GroupNormShape{batch, pixels, channels, 32},
+                     {gamma.floats(), beta.floats(), nullptr, nullptr, 0, 1e-6F, NormActivation::silu}, element};
+  call.first_channels = first;
+  call.second = second[0].get();
+  const Buffer workspace(Element::f32, static_cast<int64_t>(group_norm_workspace(call, x[0].get(), y[0].get()) / 4));
+  bench.run(text("group_norm of two", batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
+    const auto at = static_cast<size_t>(set);
+    call.second = second[at].get();
+    group_norm(call, x[at].get(), y[at].get(), workspace.get(), bench.stream());
+  });
+}
+
+void bench_pixels(Bench& bench, int64_t batch, int64_t size, int64_t channels, Element element) {
+  const int64_t numel = batch * size * size * channels, bytes = 5 * numel * size_of(element), sets = bench.sets_for(bytes);
+  const auto x = buffers(sets, element, numel), y = buffers(sets, element, 4 * numel);
+  const PixelCall call{batch, size, size, channels * size_of(element)};
+  bench.run(text("upsample_nearest", batch, size * size, channels, element), sets, bytes, [&](int64_t set) {
+    const auto at = static_cast<size_t>(set);
+    upsample_nearest(call, x[at].get(), y[at].get(), bench.stream());
+  });
+  bench.run(text("pad_right_below", batch, size * size, channels, element), sets, 2 * numel * size_of(element), [&](int64_t set) {
+    const auto at = static_cast<size_t>(set);
+    pad_right_below(call, x[at].get(), y[at].get(), bench.stream());
   });
 }
 
@@ -145,6 +177,10 @@ int main(int argc, char** argv) try {
       for (const Layer& layer : cifar10) bench_group_norm(bench, batch, layer.pixels, layer.channels, element);
     }
     for (const int64_t batch : {1, 4, 16}) bench_group_norm(bench, batch, 65536, 128, element);
+    for (const int64_t batch : {1, 64, 256}) {
+      bench_group_norm_of_two(bench, batch, 1024, 384, 256, element);
+      bench_pixels(bench, batch, 16, 256, element);
+    }
     for (const int64_t batch : {1, 64, 256}) bench_bias_residual(bench, batch, 1024, 128, element);
   }
   bench_rows(bench, 64, 8192);

@@ -30,6 +30,27 @@ std::unique_ptr<const kernels::Conv3x3Weights<T>> pack_winograd(const at::Tensor
                                                             shape.in);
 }
 
+/// [B, C, H, W] in NHWC memory as [BHW, C].
+at::Tensor pixel_rows(const at::Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({-1, x.size(1)}); }
+
+/// [BHW, C] as [B, C, H, W] in NHWC memory, with another image's B, H and W.
+at::Tensor image_of(const at::Tensor& rows, const at::Tensor& other) {
+  return rows.view({other.size(0), other.size(2), other.size(3), rows.size(1)}).permute({0, 3, 1, 2});
+}
+
+/// x with zeros in channels that it does not have.
+at::Tensor with_channels(const at::Tensor& x, int64_t channels) {
+  return at::constant_pad_nd(x, {0, 0, 0, 0, 0, channels - x.size(1)}).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+/// A weight of few input channels with as many as tensor cores take at once, or undefined: cuDNN has its fast kernels for
+/// those alone.
+at::Tensor widened(const at::Tensor& weight) {
+  constexpr int64_t whole = 8;
+  const bool is_half = weight.scalar_type() != at::kFloat;
+  return is_half && weight.size(1) < whole && weight.size(2) > 1 ? with_channels(weight, whole) : at::Tensor();
+}
+
 /// [B, C] as [B, C, 1, 1].
 at::Tensor spatial(const at::Tensor& rows) { return rows.unsqueeze(-1).unsqueeze(-1); }
 
@@ -67,7 +88,8 @@ Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, ConvS
   } else if (target.device.is_cpu() && onednn::available(target.dtype)) {
     weight_ = OneDnnWeight{onednn::pack(weight, {shape.stride, shape.padding}, {1, shape.in, size.height, size.width})};
   } else if (cuda::serves(target.device, target.dtype)) {
-    weight_ = CudaWeight{weight.clone(at::MemoryFormat::ChannelsLast), std::make_unique<MeasuredWay>()};
+    weight_ = CudaWeight{weight.clone(at::MemoryFormat::ChannelsLast), std::make_unique<MeasuredWay>(),
+                         widened(weight), std::make_unique<MeasuredWay>()};
   } else {
     weight_ = PlainWeight{weight.clone(at::MemoryFormat::ChannelsLast)};
   }
@@ -134,24 +156,44 @@ at::Tensor Convolution::onednn(const at::Tensor& x, const Epilogue& epilogue) co
 }
 
 at::Tensor Convolution::without_bias(const at::Tensor& x) const {
+  const auto& weight = std::get<CudaWeight>(weight_);
+  if (is_product()) return image_of(at::mm(pixel_rows(x), weight_columns(0, shape_.in)), x);
+  at::Tensor y;
+  const auto convolve = [&](const at::Tensor& input, const at::Tensor& by) {
+    y = conv2d_as_set(input, by, shape_.stride, shape_.padding).contiguous(at::MemoryFormat::ChannelsLast);
+    return true;
+  };
+  const auto as_it_is = [&] { convolve(x, weight.channels_last); };
+  const auto wide = [&] { return convolve(with_channels(x, weight.widened.size(1)), weight.widened); };
+  if (!weight.widened.defined() || !weight.width->second_is_faster(x, as_it_is, wide) || !wide()) as_it_is();
+  return y;
+}
+
+at::Tensor Convolution::without_bias_of_two(const at::Tensor& x, const at::Tensor& second) const {
+  auto y = at::mm(pixel_rows(x), weight_columns(0, x.size(1)));
+  y.addmm_(pixel_rows(second), weight_columns(x.size(1), second.size(1)));
+  return image_of(y, x);
+}
+
+/// [in, out] of a product over the pixels: the rows of some input channels.
+at::Tensor Convolution::weight_columns(int64_t first, int64_t count) const {
   const auto& weight = std::get<CudaWeight>(weight_).channels_last;
-  if (shape_.kernel != 1 || shape_.stride != 1) {
-    return conv2d_as_set(x, weight, shape_.stride, shape_.padding).contiguous(at::MemoryFormat::ChannelsLast);
-  }
-  // A product over the pixels; their channels lie side by side.
-  const auto rows = x.permute({0, 2, 3, 1}).reshape({-1, shape_.in});
-  const auto y = at::linear(rows, weight.view({shape_.out, shape_.in}));
-  return y.view({x.size(0), x.size(2), x.size(3), shape_.out}).permute({0, 3, 1, 2});
+  return weight.view({shape_.out, shape_.in}).narrow(1, first, count).t();
 }
 
 at::Tensor Convolution::on_cuda(const at::Tensor& x, const Epilogue& epilogue) const {
   const auto residual =
       epilogue.residual.defined() ? epilogue.residual.contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
+  if (is_product() && !residual.defined() && !epilogue.offset.defined() && epilogue.divisor == 1) {
+    // cuBLAS adds the bias.
+    return image_of(at::addmm(bias_, pixel_rows(x), weight_columns(0, shape_.in)), x);
+  }
   at::Tensor y;
   const auto ours = [&] {
     y = without_bias(x);
     if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
-    cuda::add_bias_residual_(y, bias_float_, residual, static_cast<float>(1 / epilogue.divisor));
+    cuda::add_bias_residual_(y, epilogue.bias.defined() ? epilogue.bias : bias_float_, residual,
+                             static_cast<float>(1 / epilogue.divisor));
   };
   const auto& weight = std::get<CudaWeight>(weight_);
   const auto cudnns = [&] {

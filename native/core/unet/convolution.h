@@ -32,6 +32,7 @@ struct Epilogue {
   at::Tensor residual = {};  // of the output's shape, undefined for none
   bool into_residual = false;  // y may be written over the residual: nobody else holds it
   double divisor = 1;
+  at::Tensor bias = {};  // [out] in float32 in place of the layer's own, where the kernels of CUDA serve
 };
 
 /// A convolution whose weights lie once in memory, in the form that the fastest way of this device and dtype wants: our own
@@ -49,6 +50,8 @@ class Convolution {
 
   /// conv(x) alone, where the kernels of CUDA serve: what reads it next adds the bias.
   at::Tensor without_bias(const at::Tensor& x) const;
+  /// The same of two side by side in their channels; a 1×1 convolution's.
+  at::Tensor without_bias_of_two(const at::Tensor& x, const at::Tensor& second) const;
   /// In float32.
   const at::Tensor& bias_float() const { return bias_float_; }
 
@@ -62,6 +65,9 @@ class Convolution {
   at::Tensor onednn(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor on_cuda(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor plain(const at::Tensor& x, const Epilogue& epilogue) const;
+  /// Whether it is a product over the pixels, whose channels lie side by side.
+  bool is_product() const { return shape_.kernel == 1 && shape_.stride == 1 && shape_.padding == 0; }
+  at::Tensor weight_columns(int64_t first, int64_t count) const;
 
   template <typename T>
   using WinogradWeights = std::unique_ptr<const kernels::Conv3x3Weights<T>>;
@@ -71,6 +77,8 @@ class Convolution {
   struct CudaWeight {
     at::Tensor channels_last;
     std::unique_ptr<MeasuredWay> epilogue;  // ours, or cuDNN's
+    at::Tensor widened;                     // with zeros for more input channels, or undefined
+    std::unique_ptr<MeasuredWay> width;     // as it is, or widened
   };
   struct PlainWeight {
     at::Tensor channels_last;

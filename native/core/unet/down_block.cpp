@@ -59,7 +59,7 @@ void DownBlock::operator()(Flow& flow, const Condition& condition) const {
   }
   if (downsample_conv_) {
     // With padding 0, DDPM's original network pads the right and the lower edge alone.
-    const auto padded = pad_before_conv_ ? at::constant_pad_nd(flow.hidden, {0, 1, 0, 1}) : flow.hidden;
+    const auto padded = pad_before_conv_ ? padded_right_below(flow.hidden) : flow.hidden;
     flow.hidden = (*downsample_conv_)(padded);
   } else if (downsample_resnet_) {
     flow.hidden = (*downsample_resnet_)(flow.hidden, condition);

@@ -50,13 +50,20 @@ at::Tensor GroupNorm::in_place(const at::Tensor& x, const std::optional<Modulati
 }
 
 at::Tensor GroupNorm::in_place(const at::Tensor& x, cuda::ChannelRows add, const CudaModulation& modulation) const {
-  return on_cuda(x, x, add, modulation);
+  return on_cuda(x, {}, x, add, modulation);
 }
 
-at::Tensor GroupNorm::on_cuda(const at::Tensor& x, const at::Tensor& y, cuda::ChannelRows add,
+at::Tensor GroupNorm::of_two(const at::Tensor& x, const at::Tensor& second) const {
+  const auto first = x.contiguous(at::MemoryFormat::ChannelsLast);
+  const auto y = at::empty({x.size(0), channels_, x.size(2), x.size(3)},
+                           x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  return on_cuda(first, second.contiguous(at::MemoryFormat::ChannelsLast), y, {}, {});
+}
+
+at::Tensor GroupNorm::on_cuda(const at::Tensor& x, const at::Tensor& second, const at::Tensor& y, cuda::ChannelRows add,
                               const CudaModulation& modulation) const {
   const bool fused = activation_ == Activation::silu;
-  cuda::group_norm(x, y, add, groups_,
+  cuda::group_norm(x, second, y, add, groups_,
                    {weight_float_.const_data_ptr<float>(), bias_float_.const_data_ptr<float>(), modulation.scale.first,
                     modulation.shift.first, modulation.scale.stride, static_cast<float>(eps_),
                     fused ? kernels::NormActivation::silu : kernels::NormActivation::none});
@@ -66,7 +73,7 @@ at::Tensor GroupNorm::on_cuda(const at::Tensor& x, const at::Tensor& y, cuda::Ch
 at::Tensor GroupNorm::apply(const at::Tensor& x, bool may_write, const std::optional<Modulation>& modulation) const {
   if (!modulation && cuda::serves(x.device(), x.scalar_type())) {
     const auto input = x.contiguous(at::MemoryFormat::ChannelsLast);
-    return on_cuda(input, may_write ? input : at::empty_like(input), {}, {});
+    return on_cuda(input, {}, may_write ? input : at::empty_like(input), {}, {});
   }
   if (!kernel_serves(x)) {
     auto y = at::group_norm(x, groups_, weight_, bias_, eps_);

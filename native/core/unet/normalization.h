@@ -33,11 +33,14 @@ class GroupNorm {
   at::Tensor operator()(const at::Tensor& x, const std::optional<Modulation>& modulation = std::nullopt) const;
   /// The same, written into x where it can be; nobody else may hold it.
   at::Tensor in_place(const at::Tensor& x, const std::optional<Modulation>& modulation = std::nullopt) const;
+  /// Where the kernels of CUDA serve: of both side by side in their channels, which are not put together.
+  at::Tensor of_two(const at::Tensor& x, const at::Tensor& second) const;
   /// Where the kernels of CUDA serve: of x + add in one pass, written into x.
   at::Tensor in_place(const at::Tensor& x, cuda::ChannelRows add, const CudaModulation& modulation = {}) const;
 
  private:
-  at::Tensor on_cuda(const at::Tensor& x, const at::Tensor& y, cuda::ChannelRows add, const CudaModulation& modulation) const;
+  at::Tensor on_cuda(const at::Tensor& x, const at::Tensor& second, const at::Tensor& y, cuda::ChannelRows add,
+                     const CudaModulation& modulation) const;
   at::Tensor apply(const at::Tensor& x, bool may_write, const std::optional<Modulation>& modulation) const;
 
   int64_t channels_, groups_;

@@ -11,4 +11,7 @@ enum class Resample { none, down, up, fir_down, fir_up };
 /// of StyleGAN2 (arXiv:1912.04958) with which the Skip blocks resample.
 at::Tensor resample(const at::Tensor& x, Resample kind);
 
+/// With a column of zeros on the right and a row of them below.
+at::Tensor padded_right_below(const at::Tensor& x);
+
 }  // namespace nd

@@ -35,6 +35,9 @@ ResnetBlock::ResnetBlock(const Scope& scope, const Shape& shape, const UNet2DCon
       conv2_(Convolution::take(scope / "conv2", {shape.out, shape.out, 3, 1, 1}, resampled(size, resample_))) {
   if (shape.shortcut || shape.in != shape.out) {
     shortcut_ = Convolution::take(scope / "conv_shortcut", {shape.in, shape.out, 1}, resampled(size, resample_));
+    if (conv2_->bias().defined() && shortcut_->bias().defined()) {
+      last_bias_ = conv2_->bias_float() + shortcut_->bias_float();
+    }
   }
   if (time_scale_shift_ == TimeScaleShift::shift) projections.fold(time_slot_, conv1_->bias_float());
 }
@@ -59,9 +62,21 @@ at::Tensor ResnetBlock::normed(const at::Tensor& h, const Condition& condition) 
 at::Tensor ResnetBlock::operator()(const at::Tensor& x, const Condition& condition) const {
   const auto h = normed(resample(norm1_(x), resample_), condition);
   const auto past = resample(x, resample_);
+  if (shortcut_ && condition.is_for_cuda()) return finished_on_cuda(h, shortcut_->without_bias(past));
   return (*conv2_)(h, {.residual = shortcut_ ? (*shortcut_)(past) : past,
                        .into_residual = shortcut_ != nullptr,
                        .divisor = output_scale_factor_});
+}
+
+at::Tensor ResnetBlock::operator()(const at::Tensor& x, const at::Tensor& second, const Condition& condition) const {
+  if (!condition.is_for_cuda() || !shortcut_ || resample_ != Resample::none) return (*this)(at::cat({x, second}, 1), condition);
+  const auto h = normed(norm1_.of_two(x, second), condition);
+  return finished_on_cuda(h, shortcut_->without_bias_of_two(x, second));
+}
+
+/// The second convolution's pass adds the shortcut's bias too.
+at::Tensor ResnetBlock::finished_on_cuda(const at::Tensor& h, const at::Tensor& past) const {
+  return (*conv2_)(h, {.residual = past, .divisor = output_scale_factor_, .bias = last_bias_});
 }
 
 }  // namespace nd

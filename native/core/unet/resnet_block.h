@@ -25,9 +25,12 @@ class ResnetBlock {
               ImageSize size);
 
   at::Tensor operator()(const at::Tensor& x, const Condition& condition) const;
+  /// Of both side by side in their channels.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& second, const Condition& condition) const;
 
  private:
   at::Tensor normed(const at::Tensor& h, const Condition& condition) const;
+  at::Tensor finished_on_cuda(const at::Tensor& h, const at::Tensor& past) const;
 
   Resample resample_;
   double output_scale_factor_;
@@ -37,6 +40,7 @@ class ResnetBlock {
   TimeProjections::Slot time_slot_;
   GroupNorm norm2_;
   ConvolutionPtr conv2_, shortcut_;
+  at::Tensor last_bias_;  // conv2's and the shortcut's, in float32, where both are there
 };
 
 }  // namespace nd

@@ -69,9 +69,9 @@ void UpBlock::take_upsampler(const Scope& scope, const Shape& shape, const UNet2
 
 void UpBlock::operator()(Flow& flow, const Condition& condition) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    flow.hidden = at::cat({flow.hidden, flow.residuals.back()}, 1);
+    const auto residual = std::move(flow.residuals.back());
     flow.residuals.pop_back();
-    flow.hidden = resnets_[i](flow.hidden, condition);
+    flow.hidden = resnets_[i](flow.hidden, residual, condition);
     if (!skip_ && !attentions_.empty()) flow.hidden = attentions_[i](flow.hidden);
   }
   if (skip_) apply_skip(flow);

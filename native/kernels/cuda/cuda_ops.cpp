@@ -31,6 +31,15 @@ kernels::GroupNormShape shape_of(const at::Tensor& x, int64_t groups) {
   return {x.size(0), x.size(2) * x.size(3), x.size(1), groups};
 }
 
+launch::PixelCall pixels_of(const at::Tensor& x) {
+  check_nhwc(x);
+  return {x.size(0), x.size(2), x.size(3), x.size(1) * static_cast<int64_t>(x.element_size())};
+}
+
+at::Tensor image_like(const at::Tensor& x, int64_t height, int64_t width) {
+  return at::empty({x.size(0), x.size(1), height, width}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
+}
+
 }  // namespace
 
 bool serves(at::Device device, at::ScalarType dtype) {
@@ -44,13 +53,18 @@ ChannelRows channel_rows(const at::Tensor& rows, int64_t column) {
   return {rows.const_data_ptr<float>() + column, rows.size(0) == 1 ? 0 : rows.stride(0)};
 }
 
-void group_norm(const at::Tensor& x, const at::Tensor& y, ChannelRows add, int64_t groups,
+void group_norm(const at::Tensor& x, const at::Tensor& second, const at::Tensor& y, ChannelRows add, int64_t groups,
                 const kernels::GroupNormParameters& parameters) {
   const c10::cuda::CUDAGuard guard(x.device());
   check_nhwc(x);
   check_nhwc(y);
-  const launch::GroupNormCall call{shape_of(x, groups), parameters, element_of(x), add.first, add.stride};
-  const auto bytes = static_cast<int64_t>(launch::group_norm_workspace(call));
+  launch::GroupNormCall call{shape_of(y, groups), parameters, element_of(x), add.first, add.stride};
+  if (second.defined()) {
+    check_nhwc(second);
+    call.second = second.const_data_ptr();
+    call.first_channels = x.size(1);
+  }
+  const auto bytes = static_cast<int64_t>(launch::group_norm_workspace(call, x.const_data_ptr(), y.const_data_ptr()));
   const auto workspace = bytes == 0 ? at::Tensor() : at::empty({bytes}, x.options().dtype(at::kByte));
   launch::group_norm(call, x.const_data_ptr(), y.mutable_data_ptr(), bytes == 0 ? nullptr : workspace.mutable_data_ptr(),
                      stream());
@@ -64,6 +78,20 @@ void add_bias_residual_(const at::Tensor& y, const at::Tensor& bias, const at::T
   launch::add_bias_residual(element_of(y), y.const_data_ptr(), bias.const_data_ptr<float>(), /*add=*/nullptr, 0,
                             residual.defined() ? residual.const_data_ptr() : nullptr, scale, y.mutable_data_ptr(), batch,
                             pixels, channels, stream());
+}
+
+at::Tensor upsample_nearest(const at::Tensor& x) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const auto y = image_like(x, 2 * x.size(2), 2 * x.size(3));
+  launch::upsample_nearest(pixels_of(x), x.const_data_ptr(), y.mutable_data_ptr(), stream());
+  return y;
+}
+
+at::Tensor pad_right_below(const at::Tensor& x) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const auto y = image_like(x, x.size(2) + 1, x.size(3) + 1);
+  launch::pad_right_below(pixels_of(x), x.const_data_ptr(), y.mutable_data_ptr(), stream());
+  return y;
 }
 
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& rows) {

@@ -75,6 +75,43 @@ __device__ __forceinline__ void store(T* to, const float (&v)[kCount]) {
 template <typename T>
 constexpr int kVectorOf = 16 / sizeof(T);
 
+/// The compiler forgets what it knows of the word: it makes anew what it had made of it, and holds no registers for that.
+__device__ __forceinline__ void forget(uint32_t& word) {
+#ifdef __CUDACC__
+  asm volatile("" : "+r"(word));
+#else
+  (void)word;
+#endif
+}
+
+/// Neighbours as they lie in memory, in a thread's registers: halves by two in each. Of one 16-byte access, or a single one.
+template <typename T, int kCount>
+struct Held {
+  uint32_t words[4];
+
+  __device__ __forceinline__ void load(const T* from) {
+    const uint4 all = *reinterpret_cast<const uint4*>(from);
+    words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
+  }
+  __device__ __forceinline__ float operator[](int i) const {
+    if constexpr (sizeof(T) == 4) return __uint_as_float(words[i]);
+    T lanes[2];
+    memcpy(lanes, &words[i / 2], sizeof lanes);
+    return to_float(lanes[i % 2]);
+  }
+  __device__ __forceinline__ void keep_packed() {
+    for (uint32_t& word : words) forget(word);
+  }
+};
+template <typename T>
+struct Held<T, 1> {
+  float value;
+
+  __device__ __forceinline__ void load(const T* from) { value = to_float(*from); }
+  __device__ __forceinline__ float operator[](int) const { return value; }
+  __device__ __forceinline__ void keep_packed() {}
+};
+
 inline bool aligned_16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
 template <typename T>

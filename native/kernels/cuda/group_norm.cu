@@ -4,97 +4,83 @@ namespace nd::kernels::cuda {
 
 namespace {
 
-/// The block keeps its piece in shared memory: mean, then Σ(x − mean)², then either y, or the piece's moments where the
-/// image has several. kParts: a vector's channels fall into so many parts, each of one group.
-template <typename T, int kVector, int kParts>
+/// The block holds its piece in registers: mean, then Σ(x − mean)² and what rounding left of the sum, then either y, or the
+/// piece's moments where the image has several.
+template <typename T, int kVector, int kParts, int kHeld>
 __global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
-  constexpr int part_channels = kVector / kParts;
-  const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
-  const int64_t slice_channels = work.slices.slice_channels;
-  T* tile = reinterpret_cast<T*>(shared_memory());
-  auto* channels = reinterpret_cast<Affine*>(
-      shared_memory() + (work.slices.chunk_pixels * slice_channels * static_cast<int64_t>(sizeof(T)) + 15) / 16 * 16);
-  auto* parts = reinterpret_cast<Sums*>(channels + slice_channels);
-  auto* scratch = parts + slice_channels;
-  auto* groups = reinterpret_cast<GroupStatistics*>(scratch + threads * kParts);
+  using At = Place<T, kVector, kParts>;
+  const Slices& s = work.slices;
+  auto* scratch = reinterpret_cast<float*>(shared_memory());
+  auto* groups = reinterpret_cast<GroupStatistics*>(scratch + 2 * kParts * s.threads);
+  const int parts_of_group = s.group_channels / At::kPartChannels;
+  const Piece piece(work);
+  const At place(work, piece);
+  const float count = static_cast<float>(piece.pixels) * static_cast<float>(s.group_channels);
 
-  for (int64_t item = blockIdx.x; item < work.items(); item += gridDim.x) {
-    const Piece piece(work, item);
-    const int parts_of_group = piece.group_channels / part_channels, all_parts = piece.groups * parts_of_group;
-    const float count = static_cast<float>(piece.pixels) * static_cast<float>(piece.group_channels);
-    const Columns<kVector> c(piece.channels);
-
-    // 1. the mean
-    for (int first = 0; first < c.vectors; first += c.columns) {
-      const int column = first + c.column;
-      Sums sums[kParts] = {};
-      if (c.row < c.rows && column < c.vectors) {
-        float added[kVector];
-        load_added(work, piece, column * kVector, added);
-        const T* x = work.x + piece.first_element + column * kVector;
-#pragma unroll 4
-        for (int pixel = c.row; pixel < piece.pixels; pixel += c.rows) {
-          const auto raw = *reinterpret_cast<const Lanes<T, kVector>*>(x + pixel * work.shape.channels);
-          *reinterpret_cast<Lanes<T, kVector>*>(tile + pixel * piece.channels + column * kVector) = raw;
+  Held<T, kVector> held[kHeld];
+  const auto each = [&](const auto& visit) {
 #pragma unroll
-          for (int i = 0; i < kVector; ++i) sums[i / part_channels].first += to_float(raw.lane[i]) + added[i];
-        }
-      }
-      reduce<kParts>(c, sums, scratch, parts + first * kParts, all_parts - first * kParts);
+    for (int j = 0; j < kHeld; ++j) {
+      if (place.is_in && place.row + j * s.rows < piece.pixels) visit(j, held[j]);
     }
-    for (int g = thread; g < piece.groups; g += threads) {
-      groups[g].mean = sum_of_group(parts, g, parts_of_group).first / count;
-    }
-    __syncthreads();
-
-    // 2. the squares, and what rounding left of the sum (Chan, Golub & LeVeque 1983, the corrected two-pass algorithm)
-    for (int first = 0; first < c.vectors; first += c.columns) {
-      const int column = first + c.column;
-      Sums sums[kParts] = {};
-      if (c.row < c.rows && column < c.vectors) {
-        float added[kVector], mean[kParts];
-        load_added(work, piece, column * kVector, added);
+  };
+  const auto keep_packed = [&] {
 #pragma unroll
-        for (int k = 0; k < kParts; ++k) mean[k] = groups[(column * kParts + k) / parts_of_group].mean;
-#pragma unroll 2
-        for (int pixel = c.row; pixel < piece.pixels; pixel += c.rows) {
-          float v[kVector];
-          load(tile + pixel * piece.channels + column * kVector, v);
-#pragma unroll
-          for (int i = 0; i < kVector; ++i) {
-            Sums& sum = sums[i / part_channels];
-            const float d = v[i] + added[i] - mean[i / part_channels];
-            sum.first += d;
-            sum.second = fmaf(d, d, sum.second);
-          }
-        }
-      }
-      reduce<kParts>(c, sums, scratch, parts + first * kParts, all_parts - first * kParts);
-    }
-    for (int g = thread; g < piece.groups; g += threads) {
-      const Sums sum = sum_of_group(parts, g, parts_of_group);
-      const float correction = sum.first / count;
-      float squares = fmaf(-sum.first, correction, sum.second);
-      if (squares < 0.0F) squares = 0.0F;  // NaN stays
-      if (work.moments != nullptr) {
-        work.moments[(piece.sample * work.slices.chunks + piece.chunk) * work.shape.groups + piece.first_group + g] = {
-            groups[g].mean + correction, squares};
-      }
-      groups[g].correction = correction;
-      groups[g].inverse_deviation = 1.0F / sqrtf(squares / count + work.parameters.eps);
-    }
-    __syncthreads();
-    if (work.moments != nullptr) continue;
+    for (int j = 0; j < kHeld; ++j) held[j].keep_packed();
+  };
+  each([&](int j, Held<T, kVector>& to) { to.load(place.x + j * place.x_step); });
+  float shift[kVector] = {};
+  if (place.is_in) load_added(work, piece, place.channel, shift);
 
-    // 3. y
-    make_affine(work, piece, groups, channels);
-    for (int column = c.column; column < c.vectors && c.row < c.rows; column += c.columns) {
-      normalise_column(c, tile + column * kVector, int64_t{piece.channels},
-                       work.y + piece.first_element + column * kVector, work.shape.channels, piece.pixels,
-                       channels + column * kVector, work.parameters.activation == NormActivation::silu);
-    }
-    __syncthreads();
+  // 1. the mean
+  float sums[kParts][1] = {};
+  each([&](int, const Held<T, kVector>& x) {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) sums[i / At::kPartChannels][0] += x[i] + shift[i];
+  });
+  sum_groups<kParts, 1>(s, piece, place.is_in, sums, scratch, parts_of_group, [&](int group, const float (&sum)[1]) {
+    groups[group].mean = sum[0] / count;
+  });
+  keep_packed();
+
+  // 2. the squares, and the correction (Chan, Golub & LeVeque 1983, the corrected two-pass algorithm)
+  float both[kParts][2] = {};
+  if (place.is_in) {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) shift[i] -= groups[place.group_of(i, parts_of_group)].mean;
   }
+  each([&](int, const Held<T, kVector>& x) {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      auto& sum = both[i / At::kPartChannels];
+      const float d = x[i] + shift[i];
+      sum[0] += d;
+      sum[1] = fmaf(d, d, sum[1]);
+    }
+  });
+  sum_groups<kParts, 2>(s, piece, place.is_in, both, scratch, parts_of_group, [&](int group, const float (&sum)[2]) {
+    GroupStatistics& of = groups[group];
+    of.correction = sum[0] / count;
+    float squares = fmaf(-sum[0], of.correction, sum[1]);
+    if (squares < 0.0F) squares = 0.0F;  // NaN stays
+    of.inverse_deviation = 1.0F / sqrtf(squares / count + work.parameters.eps);
+    if (work.moments != nullptr) {
+      work.moments[(int64_t{piece.sample} * s.chunks + piece.chunk) * work.shape.groups + piece.first_group + group] = {
+          of.mean + of.correction, squares};
+    }
+  });
+  if (work.moments != nullptr || !place.is_in) return;
+  keep_packed();
+
+  // 3. y
+  const Affine<T, kVector, kParts> affine(work, piece, place, groups, parts_of_group);
+  const bool with_silu = work.parameters.activation == NormActivation::silu;
+  each([&](int j, const Held<T, kVector>& x) {
+    float y[kVector];
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) y[i] = affine(x[i], i, with_silu);
+    store(place.y + j * place.y_step, y);
+  });
 }
 
 struct CountedMoments {
@@ -110,110 +96,122 @@ __device__ __forceinline__ CountedMoments merged(CountedMoments a, CountedMoment
 constexpr int kLanes = 16;  // of a group, each of which merges every kLanes-th chunk
 
 /// y from x, and from the moments of all chunks.
-template <typename T, int kVector>
+template <typename T, int kVector, int kParts>
 __global__ void __launch_bounds__(kMostThreads) apply_kernel(Work<T> work) {
-  const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
-  auto* channels = reinterpret_cast<Affine*>(shared_memory());
-  auto* lanes = reinterpret_cast<CountedMoments*>(channels + work.slices.slice_channels);
-  auto* groups = reinterpret_cast<GroupStatistics*>(lanes + kLanes * work.slices.slice_groups);
-  const int chunks = static_cast<int>(work.slices.chunks), lane_count = min(kLanes, chunks);
-  const float group_channels = static_cast<float>(work.slices.group_channels);
+  const Slices& s = work.slices;
+  auto* lanes = reinterpret_cast<CountedMoments*>(shared_memory());
+  auto* groups = reinterpret_cast<GroupStatistics*>(lanes + kLanes * s.slice_groups);
+  const int thread = static_cast<int>(threadIdx.x), lane_count = min(kLanes, s.chunks);
+  const int parts_of_group = s.group_channels / (kVector / kParts);
+  const float group_channels = static_cast<float>(s.group_channels);
+  const Piece piece(work);
 
-  for (int64_t item = blockIdx.x; item < work.items(); item += gridDim.x) {
-    const Piece piece(work, item);
-    for (int i = thread; i < lane_count * piece.groups; i += threads) {
-      const int64_t group = piece.first_group + i % piece.groups;
-      const Moments* of_group = work.moments + piece.sample * chunks * work.shape.groups + group;
-      CountedMoments sum{0.0F, 0.0F, 0.0F};
+  // Means are merged as differences from the first chunk's: where the mean dwarfs the deviation, they keep their places.
+  const Moments* of_groups = work.moments + int64_t{piece.sample} * s.chunks * work.shape.groups + piece.first_group;
+  for (int i = thread; i < lane_count * piece.groups; i += s.threads) {
+    const Moments* of_group = of_groups + i % piece.groups;
+    const float first_mean = of_group->mean;
+    CountedMoments sum{0.0F, 0.0F, 0.0F};
 #pragma unroll 4
-      for (int64_t chunk = i / piece.groups; chunk < chunks; chunk += lane_count) {
-        const Moments m = of_group[chunk * work.shape.groups];
-        const int64_t pixels = min(work.slices.chunk_pixels, work.shape.pixels - chunk * work.slices.chunk_pixels);
-        sum = merged(sum, {static_cast<float>(pixels) * group_channels, m.mean, m.squares});
-      }
-      lanes[i] = sum;
+    for (int chunk = i / piece.groups; chunk < s.chunks; chunk += lane_count) {
+      const Moments m = of_group[chunk * work.shape.groups];
+      const int pixels = min(s.chunk_pixels, static_cast<int>(work.shape.pixels) - chunk * s.chunk_pixels);
+      sum = merged(sum, {static_cast<float>(pixels) * group_channels, m.mean - first_mean, m.squares});
     }
-    __syncthreads();
-    for (int g = thread; g < piece.groups; g += threads) {
-      CountedMoments sum = lanes[g];
-      for (int lane = 1; lane < lane_count; ++lane) sum = merged(sum, lanes[lane * piece.groups + g]);
-      groups[g] = {sum.mean, 0.0F, 1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps)};
-    }
-    __syncthreads();
-    make_affine(work, piece, groups, channels);
-    const Columns<kVector> c(piece.channels);
-    for (int column = c.column; column < c.vectors && c.row < c.rows; column += c.columns) {
-      const int64_t first = piece.first_element + column * kVector;
-      normalise_column(c, work.x + first, work.shape.channels, work.y + first, work.shape.channels, piece.pixels,
-                       channels + column * kVector, work.parameters.activation == NormActivation::silu);
-    }
-    __syncthreads();
+    lanes[i] = sum;
   }
-}
-
-int64_t shared_limit_of(const GroupNormCall& call) {
-  if (call.shared_limit > 0) return call.shared_limit;
-  int device = 0, bytes = 0;
-  check(cudaGetDevice(&device), "device");
-  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "shared memory's limit");
-  return bytes;
+  __syncthreads();
+  for (int g = thread; g < piece.groups; g += s.threads) {
+    CountedMoments sum = lanes[g];
+    for (int lane = 1; lane < lane_count; ++lane) sum = merged(sum, lanes[lane * piece.groups + g]);
+    groups[g] = {of_groups[g].mean, sum.mean, 1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps)};
+  }
+  __syncthreads();
+  const Place<T, kVector, kParts> place(work, piece);
+  if (!place.is_in) return;
+  const Affine<T, kVector, kParts> affine(work, piece, place, groups, parts_of_group);
+  const bool with_silu = work.parameters.activation == NormActivation::silu;
+  const T* x = place.x;
+  T* y = place.y;
+#pragma unroll 4
+  for (int pixel = place.row; pixel < piece.pixels; pixel += s.rows) {
+    float v[kVector];
+    load(x, v);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) v[i] = affine(v[i], i, with_silu);
+    store(y, v);
+    x += place.x_step;
+    y += place.y_step;
+  }
 }
 
 int64_t bytes_of(Element element) { return element == Element::f32 ? 4 : 2; }
 
+int64_t first_channels_of(const GroupNormCall& call) {
+  return call.second == nullptr ? call.shape.channels : call.first_channels;
+}
+
+/// Channels of an access: a whole vector where shape and memory allow it.
+int64_t vector_of(const GroupNormCall& call, const void* x, const void* y) {
+  const int64_t vector = 16 / bytes_of(call.element);
+  const bool fits = call.shape.channels % vector == 0 && first_channels_of(call) % vector == 0;
+  return fits && aligned_16(x) && aligned_16(call.second) && aligned_16(y) ? vector : 1;
+}
+
 /// Throws where the shape makes no sense.
-Slices checked_slices(const GroupNormCall& call) {
+Slices checked_slices(const GroupNormCall& call, int64_t vector) {
   const GroupNormShape& shape = call.shape;
   if (shape.groups <= 0 || shape.channels % shape.groups != 0) {
     fail(ErrorCode::shape, "group_norm: ", shape.channels, " channels in ", shape.groups, " groups");
   }
-  return slices_of(shape, bytes_of(call.element), shared_limit_of(call));
+  const Slices slices = slices_of(shape, bytes_of(call.element), vector, call.chunk_pixels);
+  if (slices.chunk_pixels == 0) {
+    fail(ErrorCode::shape, "group_norm: a block holds no pixel of a group of ", slices.group_channels, " channels");
+  }
+  return slices;
 }
 
 bool is_empty(const GroupNormShape& shape) { return shape.batch <= 0 || shape.pixels <= 0 || shape.channels <= 0; }
 
 template <typename T, int kVector, int kParts>
-void run(const GroupNormCall& call, Work<T> work, Stream stream) {
+void run(const Work<T>& work, Stream stream) {
   const Slices& s = work.slices;
-  const int64_t channels = s.slice_channels, vectors = s.chunk_pixels * channels / kVector;
-  constexpr int64_t vectors_a_thread = 4;
-  const int64_t wanted = (vectors + 32 * vectors_a_thread - 1) / (32 * vectors_a_thread) * 32;
-  const int threads = static_cast<int>(std::min<int64_t>(wanted, kMostThreads));
-  const int64_t shared = shared_bytes(s.chunk_pixels * channels * static_cast<int64_t>(sizeof(T)), channels,
-                                      s.slice_groups, threads, kParts);
-  if (shared > shared_limit_of(call)) {
-    fail(ErrorCode::shape, "group_norm: shared memory holds no pixel of a group of ", s.group_channels, " channels");
-  }
-  const dim3 grid(blocks_for(work.items(), 1));
-  launch(piece_kernel<T, kVector, kParts>, grid, threads, static_cast<size_t>(shared), stream, work);
+  const int64_t items = work.shape.batch * s.chunks * s.slices;
+  if (items > kMostBlocks) fail(ErrorCode::shape, "group_norm: ", work.shape.batch, " samples are too many for one call");
+  const dim3 grid(static_cast<unsigned>(items));
+  const auto groups = static_cast<size_t>(s.slice_groups);
+  const size_t shared = static_cast<size_t>(2 * kParts * s.threads) * sizeof(float) + groups * sizeof(GroupStatistics);
+  const auto piece = s.held == kFewPixels ? piece_kernel<T, kVector, kParts, kFewPixels>
+                                          : piece_kernel<T, kVector, kParts, kManyPixels>;
+  launch(piece, grid, s.threads, shared, stream, work);
   if (work.moments == nullptr) return;
-  constexpr size_t bytes_a_group = kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics);
-  const size_t apply_shared =
-      static_cast<size_t>(channels) * sizeof(Affine) + static_cast<size_t>(s.slice_groups) * bytes_a_group;
-  launch(apply_kernel<T, kVector>, grid, threads, apply_shared, stream, work);
+  const size_t apply_shared = groups * (kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics));
+  launch(apply_kernel<T, kVector, kParts>, grid, s.threads, apply_shared, stream, work);
 }
 
 }  // namespace
 
-size_t group_norm_workspace(const GroupNormCall& call) {
+size_t group_norm_workspace(const GroupNormCall& call, const void* x, const void* y) {
   if (is_empty(call.shape)) return 0;
-  const Slices s = checked_slices(call);
+  const Slices s = checked_slices(call, vector_of(call, x, y));
   return s.chunks == 1 ? 0 : static_cast<size_t>(call.shape.batch * s.chunks * call.shape.groups) * sizeof(Moments);
 }
 
 void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspace, Stream stream) {
   if (is_empty(call.shape)) return;
-  const Slices slices = checked_slices(call);
+  const int64_t vector = vector_of(call, x, y);
+  const Slices slices = checked_slices(call, vector);
   if (slices.chunks > 1 && workspace == nullptr) fail(ErrorCode::argument, "group_norm: no workspace");
   dispatch(call.element, [&](auto type) {
     using T = typename decltype(type)::type;
-    constexpr int vector = kVectorOf<T>;
-    const Work<T> work{static_cast<const T*>(x), static_cast<T*>(y), call.shape, call.parameters, call.add,
-                       call.add_stride, slices, slices.chunks > 1 ? static_cast<Moments*>(workspace) : nullptr};
-    if (call.shape.channels % vector != 0 || !aligned_16(x) || !aligned_16(y)) return run<T, 1, 1>(call, work, stream);
-    if (slices.group_channels % vector == 0) return run<T, vector, 1>(call, work, stream);
-    if (vector == 8 && slices.group_channels % 4 == 0) return run<T, vector, vector / 4>(call, work, stream);
-    return run<T, vector, vector>(call, work, stream);
+    constexpr int whole = kVectorOf<T>;
+    const Work<T> work{static_cast<const T*>(x), static_cast<const T*>(call.second), first_channels_of(call),
+                       static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices,
+                       slices.chunks > 1 ? static_cast<Moments*>(workspace) : nullptr};
+    if (vector == 1) return run<T, 1, 1>(work, stream);
+    if (slices.group_channels % whole == 0) return run<T, whole, 1>(work, stream);
+    if (whole == 8 && slices.group_channels % 4 == 0) return run<T, whole, whole / 4>(work, stream);
+    return run<T, whole, whole>(work, stream);
   });
 }
 

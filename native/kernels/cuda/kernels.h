@@ -50,18 +50,21 @@ void fused_step(const DeviceStep* steps, int64_t count, int64_t channels, int64_
 /// The bits of kernels::philox_normal on the CPU.
 void philox_normal(float* to, int64_t numel, uint64_t seed, uint32_t draw, Stream stream);
 
-/// kernels::group_norm_nhwc of x + add.
+/// kernels::group_norm_nhwc of x + add. x may lie in two tensors that are side by side in its channels: up blocks so need no
+/// concatenation.
 struct GroupNormCall {
   GroupNormShape shape;
   GroupNormParameters parameters;
   Element element;
   const float* add = nullptr;  // the convolution's bias and the time embedding, [batch, channels], or null
   int64_t add_stride = 0;      // 0: one row for the whole batch
-  int64_t shared_limit = 0;    // bytes of a block's shared memory; 0: what the device has
+  const void* second = nullptr;  // [batch, pixels, channels − first_channels], or null: x has all
+  int64_t first_channels = 0;    // of x, where there is a second
+  int64_t chunk_pixels = 0;      // of a block at most; 0: as many as it holds
 };
 /// Bytes of workspace that it takes: 0 where a block holds an image's slice of groups.
-size_t group_norm_workspace(const GroupNormCall& call);
-/// y may be x; the workspace is aligned to 8 bytes.
+size_t group_norm_workspace(const GroupNormCall& call, const void* x, const void* y);
+/// y may be x, where there is no second; the workspace is aligned to 8 bytes.
 void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspace, Stream stream);
 
 /// y = (conv + bias_c + add_bc + residual)·scale over [batch, pixels, channels]. bias: [channels]; add: [batch,
@@ -69,6 +72,15 @@ void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspa
 void add_bias_residual(Element element, const void* conv, const float* bias, const float* add, int64_t add_stride,
                        const void* residual, float scale, void* y, int64_t batch, int64_t pixels, int64_t channels,
                        Stream stream);
+
+/// An image in NHWC memory: a pixel is `pixel_bytes` bytes, whatever they mean.
+struct PixelCall {
+  int64_t batch, height, width, pixel_bytes;
+};
+/// y: [batch, 2·height, 2·width], every pixel of x four times.
+void upsample_nearest(const PixelCall& call, const void* x, void* y, Stream stream);
+/// y: [batch, height + 1, width + 1], x with zeros on the right and below.
+void pad_right_below(const PixelCall& call, const void* x, void* y, Stream stream);
 
 /// to[i] = table[rows[i]], of `width` floats; NaN where there is no such row.
 void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,

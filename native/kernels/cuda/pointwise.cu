@@ -49,7 +49,76 @@ __global__ void __launch_bounds__(kThreads) gather_rows_kernel(const float* tabl
   }
 }
 
+/// A block's row of an image and a thread's words in it: blockIdx.y goes over the rows of all images.
+template <typename Visit>
+__device__ __forceinline__ void each_word(int64_t rows, int width, int pixel_words, const Visit& visit) {
+  for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
+    for (int64_t i = first_item(); i < int64_t{width} * pixel_words; i += all_threads()) {
+      const int at = static_cast<int>(i);
+      visit(row, at / pixel_words, at % pixel_words);
+    }
+  }
+}
+
+template <typename Word>
+__global__ void __launch_bounds__(kThreads)
+    upsample_kernel(const Word* x, Word* y, int64_t rows, int width, int pixel_words) {
+  const int64_t y_row = int64_t{2} * width * pixel_words;
+  each_word(rows, width, pixel_words, [&](int64_t row, int column, int word) {
+    const Word v = x[(row * width + column) * pixel_words + word];
+    // Row r of all images becomes rows 2r and 2r + 1 of all.
+    Word* to = y + 2 * row * y_row + int64_t{2} * column * pixel_words + word;
+    to[0] = to[pixel_words] = to[y_row] = to[y_row + pixel_words] = v;
+  });
+}
+
+template <typename Word>
+__global__ void __launch_bounds__(kThreads)
+    pad_kernel(const Word* x, Word* y, int64_t y_rows, int height, int width, int pixel_words) {
+  each_word(y_rows, width + 1, pixel_words, [&](int64_t y_row, int column, int word) {
+    const int64_t image = y_row / (height + 1);
+    const int row = static_cast<int>(y_row % (height + 1));
+    const bool in = row < height && column < width;
+    y[(y_row * (width + 1) + column) * pixel_words + word] =
+        in ? x[((image * height + row) * width + column) * pixel_words + word] : Word{};
+  });
+}
+
+/// visit(a word to copy by, words of a pixel): the widest that size and places allow.
+template <typename Visit>
+void with_words(const PixelCall& call, const void* x, const void* y, const Visit& visit) {
+  const auto words = [&](int64_t size) { return static_cast<int>(call.pixel_bytes / size); };
+  if (call.pixel_bytes % 16 == 0 && aligned_16(x) && aligned_16(y)) return visit(uint4{}, words(16));
+  if (call.pixel_bytes % 4 == 0) return visit(uint32_t{}, words(4));
+  visit(uint16_t{}, words(2));
+}
+
+bool is_empty(const PixelCall& call) {
+  return call.batch <= 0 || call.height <= 0 || call.width <= 0 || call.pixel_bytes <= 0;
+}
+
 }  // namespace
+
+void upsample_nearest(const PixelCall& call, const void* x, void* y, Stream stream) {
+  if (is_empty(call)) return;
+  const int64_t rows = call.batch * call.height;
+  with_words(call, x, y, [&](auto word, int pixel_words) {
+    using Word = decltype(word);
+    launch(upsample_kernel<Word>, grid_for(call.width * pixel_words, rows, kThreads), kThreads, 0, stream,
+           static_cast<const Word*>(x), static_cast<Word*>(y), rows, static_cast<int>(call.width), pixel_words);
+  });
+}
+
+void pad_right_below(const PixelCall& call, const void* x, void* y, Stream stream) {
+  if (is_empty(call)) return;
+  const int64_t y_rows = call.batch * (call.height + 1);
+  with_words(call, x, y, [&](auto word, int pixel_words) {
+    using Word = decltype(word);
+    launch(pad_kernel<Word>, grid_for((call.width + 1) * pixel_words, y_rows, kThreads), kThreads, 0, stream,
+           static_cast<const Word*>(x), static_cast<Word*>(y), y_rows, static_cast<int>(call.height),
+           static_cast<int>(call.width), pixel_words);
+  });
+}
 
 void add_bias_residual(Element element, const void* conv, const float* bias, const float* add, int64_t add_stride,
                        const void* residual, float scale, void* y, int64_t batch, int64_t pixels, int64_t channels,

@@ -67,7 +67,42 @@ TEST("rows are gathered, NaN where there is none") {
   }
 }
 
+TEST("pixels are doubled, or get zeros on the right and below, whatever their bytes") {
+  // 16-byte words, 4-byte and 2-byte ones; wider and higher than a block and a grid's step.
+  const PixelCall calls[] = {{2, 3, 5, 32}, {1, 1, 1, 2}, {3, 2, 4, 6}, {1, 4, 3, 20}, {2, 5, 7, 1040}, {1, 2, 300, 16}};
+  for (const PixelCall& call : calls) {
+    for (const size_t offset : {size_t{0}, size_t{4}}) {  // unaligned
+      const auto floats = values::random((call.batch * call.height * call.width * call.pixel_bytes + 3) / 4, 1);
+      std::vector<unsigned char> x(reinterpret_cast<const unsigned char*>(floats.data()),
+                                   reinterpret_cast<const unsigned char*>(floats.data() + floats.size()));
+      x.resize(static_cast<size_t>(call.batch * call.height * call.width * call.pixel_bytes));
+      const DeviceBuffer<unsigned char> device_x(x, offset);
+      const auto check = [&](int64_t height, int64_t width, const auto& launch, const auto& source) {
+        const DeviceBuffer<unsigned char> y(static_cast<size_t>(call.batch * height * width * call.pixel_bytes));
+        launch(call, device_x.get(), y.get(), nullptr);
+        std::vector<unsigned char> expected;
+        for (int64_t i = 0; i < call.batch * height * width; ++i) {
+          const int64_t image = i / width / height, from = source(i / width % height, i % width);
+          for (int64_t byte = 0; byte < call.pixel_bytes; ++byte) {
+            const int64_t pixel = image * call.height * call.width + from;
+            expected.push_back(from < 0 ? 0 : x[static_cast<size_t>(pixel * call.pixel_bytes + byte)]);
+          }
+        }
+        EXPECT(y.values() == expected);
+        EXPECT(y.margins_hold());
+      };
+      check(2 * call.height, 2 * call.width, upsample_nearest,
+            [&](int64_t row, int64_t column) { return row / 2 * call.width + column / 2; });
+      check(call.height + 1, call.width + 1, pad_right_below, [&](int64_t row, int64_t column) {
+        return row < call.height && column < call.width ? row * call.width + column : int64_t{-1};
+      });
+    }
+  }
+}
+
 TEST("nothing to add and nothing to gather launch nothing") {
   add_bias_residual(Element::f32, nullptr, nullptr, nullptr, 0, nullptr, 1, nullptr, 0, 4, 4, nullptr);
   gather_rows(nullptr, 4, nullptr, 0, 4, nullptr, nullptr);
+  upsample_nearest({0, 4, 4, 8}, nullptr, nullptr, nullptr);
+  pad_right_below({1, 4, 4, 0}, nullptr, nullptr, nullptr);
 }

@@ -43,6 +43,14 @@ namespace emulation {
 inline thread_local unsigned char* shared = nullptr;
 inline thread_local std::barrier<>* block_barrier = nullptr;
 
+/// 32 threads, or what is left of the block.
+struct Warp {
+  explicit Warp(int threads) : barrier(threads) {}
+  std::barrier<> barrier;
+  float lanes[32] = {};
+};
+inline thread_local Warp* warp = nullptr;
+
 inline unsigned char* shared_memory() { return shared; }
 
 /// Calls body for every thread of every block; the shared memory of each starts as NaN.
@@ -65,11 +73,14 @@ void run(dim3 grid, int threads, size_t shared_bytes, const Body& body) {
   }
   const std::unique_ptr<unsigned char[]> memory(new unsigned char[shared_bytes]);  // malloc aligns to 16 bytes
   std::barrier<> barrier(threads);
+  std::vector<std::unique_ptr<Warp>> warps;
+  for (int first = 0; first < threads; first += 32) warps.push_back(std::make_unique<Warp>(std::min(threads - first, 32)));
   std::vector<std::thread> pool;
   for (int thread = 0; thread < threads; ++thread) {
     pool.emplace_back([&, thread] {
       shared = memory.get();
       block_barrier = &barrier;
+      warp = warps[static_cast<size_t>(thread / 32)].get();
       each_block(thread, [&] {
         barrier.arrive_and_wait();
         if (thread == 0) std::memset(memory.get(), 0xFF, shared_bytes);
@@ -89,6 +100,17 @@ inline void __syncthreads() {
     std::abort();
   }
   emulation::block_barrier->arrive_and_wait();
+}
+
+/// Of all threads of a warp: the value that lane ^ other has.
+inline float __shfl_xor_sync(unsigned, float v, int other) {
+  emulation::Warp& warp = *emulation::warp;
+  const unsigned lane = threadIdx.x % 32;
+  warp.lanes[lane] = v;
+  warp.barrier.arrive_and_wait();
+  const float theirs = warp.lanes[lane ^ static_cast<unsigned>(other)];
+  warp.barrier.arrive_and_wait();
+  return theirs;
 }
 
 template <typename T>

@@ -72,7 +72,7 @@ TEST("forwards that have become graphs read each call's inputs and give results 
 }
 
 TEST("a graph is captured on a thread that has run nothing before") {
-  const auto models = model_pair({});
+  const auto models = model_pair();
   const Inputs inputs{random_sample(2), at::full({2}, 300, at::kLong), {}};
   for (int call = 0; call < 4; ++call) {
     std::thread([&] {
@@ -85,7 +85,7 @@ TEST("a graph is captured on a thread that has run nothing before") {
 }
 
 TEST("forwards on the default stream while an engine goes the plain way with the same model") {
-  const auto models = model_pair({});
+  const auto models = model_pair();
   const Inputs inputs{random_sample(2), at::full({2}, 300, at::kLong), {}};
   const auto expected = run(*models.cpu, inputs);
   const Asked asked{.steps = 40, .seed = 3, .thresholding = true, .shape = kImage};
