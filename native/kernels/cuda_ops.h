@@ -101,6 +101,10 @@ class Mark {
   std::unique_ptr<State> state_;
 };
 
+/// How long `work` takes on the device, in seconds: of a few runs the one that was least disturbed, without the time that the
+/// host takes to launch it, which a graph saves.
+double best_seconds(at::Device device, const std::function<void()>& work);
+
 /// Memory that graphs of one thread share.
 class GraphPool {
  public:

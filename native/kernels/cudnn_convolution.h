@@ -4,17 +4,19 @@
 
 namespace nd::cuda {
 
-/// cuDNN's convolution with bias and residual in its epilogue.
+/// A convolution with bias and residual in its epilogue: all in x's dtype, in NHWC memory.
 struct FusedConvolution {
-  at::Tensor x;         // [B, I, H, W] in NHWC memory
-  at::Tensor weight;    // [O, I, k, k] likewise
-  at::Tensor bias;      // [O], in x's dtype
-  at::Tensor residual;  // of y's shape, NHWC
+  at::Tensor x;         // [B, I, H, W]
+  at::Tensor weight;    // [O, I, k, k]
+  at::Tensor bias;      // [O]
+  at::Tensor residual;  // of y's shape; undefined for none
   int64_t stride, padding;
 };
 
-/// y = conv(x) + bias + residual into y, NHWC, which may be the residual. False where this build has no cuDNN headers or cuDNN
-/// has no such kernel: then nothing was done.
+/// y = conv(x) + bias + residual into y, NHWC, which shares memory with none of the others. Of the ways that cuDNN has, the
+/// fastest, measured when such a call first comes: y is written several times then. False where this build has no cuDNN headers
+/// or cuDNN has no way; and in a graph's capture, where nothing can be measured, for a call that has not come before. Then
+/// nothing was done.
 bool convolution_bias_residual(const FusedConvolution& call, const at::Tensor& y);
 
 }  // namespace nd::cuda

@@ -1,0 +1,161 @@
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <thread>
+
+#include "core/unet/convolution.h"
+#include "gpu/gpu_helpers.h"
+#include "kernels/cuda_ops.h"
+#include "kernels/cudnn_convolution.h"
+
+using namespace nd;
+using namespace nd::test;
+
+namespace {
+
+struct Shape {
+  int64_t in, size, out, stride = 1, padding = 1;
+};
+constexpr Shape kShapes[] = {{128, 32, 128},       {256, 8, 256},       {512, 4, 256},       {128, 16, 256},
+                             {128, 33, 128, 2, 0}, {256, 8, 256, 2, 1}, {512, 5, 256, 2, 0}, {128, 16, 256, 2, 1}};
+
+/// Rounded to the dtype, on the CPU.
+at::Tensor draw(at::IntArrayRef sizes, at::ScalarType dtype, uint64_t seed) {
+  return at::randn(sizes, seeded(seed)).to(dtype);
+}
+
+at::Tensor nhwc(const at::Tensor& tensor) { return tensor.to(kGpu).contiguous(at::MemoryFormat::ChannelsLast); }
+
+/// A call, and what it must give in float64.
+struct Case {
+  Case(int64_t batch, const Shape& shape, at::ScalarType dtype, bool with_residual) {
+    const auto x = draw({batch, shape.in, shape.size, shape.size}, dtype, 1);
+    const double scale = 1 / std::sqrt(9.0 * static_cast<double>(shape.in));
+    const auto weight = (draw({shape.out, shape.in, 3, 3}, at::kFloat, 2) * scale).to(dtype);
+    const auto bias = draw({shape.out}, dtype, 3);
+    expected = at::conv2d(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble), shape.stride, shape.padding);
+    call = {nhwc(x), nhwc(weight), bias.to(kGpu), {}, shape.stride, shape.padding};
+    bias_float = call.bias.to(at::kFloat);
+    if (!with_residual) return;
+    const auto residual = draw(expected.sizes(), dtype, 4);
+    expected += residual.to(at::kDouble);
+    call.residual = nhwc(residual);
+  }
+
+  at::Tensor empty() const {
+    return at::empty(expected.sizes(), call.x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  }
+  /// The other way: cuDNN's convolution, and a pass of ours.
+  at::Tensor apart() const {
+    const auto y = conv2d_as_set(call.x, call.weight, call.stride, call.padding).contiguous(at::MemoryFormat::ChannelsLast);
+    cuda::add_bias_residual_(y, bias_float, call.residual, 1);
+    return y;
+  }
+
+  at::Tensor expected;
+  cuda::FusedConvolution call;
+  at::Tensor bias_float;
+};
+
+/// By the norm, and no element further than that from the largest.
+void expect_within(const at::Tensor& y, const at::Tensor& expected, double tolerance) {
+  const auto exact = expected.to(y.device());
+  EXPECT(relative_error(y, exact) <= tolerance);
+  EXPECT((y.to(at::kDouble) - exact).abs().max().item<double>() <= tolerance * exact.abs().max().item<double>());
+}
+
+/// A captured call gives the same bits.
+void expect_replayed(const Case& given, const at::Tensor& y) {
+  const auto again = given.empty();
+  const cuda::GraphPool pool(kGpu);
+  cuda::Graph graph(pool, kGpu, [&] { EXPECT(cuda::convolution_bias_residual(given.call, again)); });
+  again.zero_();
+  graph.replay();
+  EXPECT(at::equal(again, y));
+}
+
+/// As many ways of cuDNN's are measured as for users, where main.cpp wants one only: the other way is at its best too.
+struct ManyAlgorithms {
+  ManyAlgorithms() { at::globalContext().setBenchmarkLimitCuDNN(10); }
+  ~ManyAlgorithms() { at::globalContext().setBenchmarkLimitCuDNN(1); }
+};
+
+/// Every shape; says how long each takes in one kernel and in two.
+void expect_right(at::ScalarType dtype, double tolerance) {
+  const cuda::MeasuredAlgorithms measured;
+  const ManyAlgorithms many;
+  for (const auto& shape : kShapes) {
+    for (const int64_t batch : {1, 3, 64}) {
+      for (const bool with_residual : {false, true}) {
+        const Case given(batch, shape, dtype, with_residual);
+        const auto y = given.empty();
+        const auto fused = [&] { return cuda::convolution_bias_residual(given.call, y); };
+        const bool served = fused();
+        const double apart_us = 1e6 * cuda::best_seconds(kGpu, [&] { given.apart(); });
+        std::printf("  %2ld x %2ldx%2ld %3ld -> %3ld, stride %ld, padding %ld%s: apart %6.1f µs, ", batch, shape.size,
+                    shape.size, shape.in, shape.out, shape.stride, shape.padding, with_residual ? ", residual" : "          ",
+                    apart_us);
+        if (!served) {
+          std::printf("not served in one\n");
+          continue;
+        }
+        std::printf("in one %6.1f µs\n", 1e6 * cuda::best_seconds(kGpu, [&] { fused(); }));
+        expect_within(y, given.expected, tolerance);
+        expect_replayed(given, y);
+      }
+    }
+  }
+}
+
+TEST("convolutions with bias and residual in one kernel: float32") { expect_right(at::kFloat, 2e-5); }
+TEST("convolutions with bias and residual in one kernel: float16") { expect_right(at::kHalf, 1e-3); }
+TEST("convolutions with bias and residual in one kernel: bfloat16") { expect_right(at::kBFloat16, 8e-3); }
+
+TEST("what is new in a capture is not served there, and is afterwards if anything is") {
+  const Case known(2, {128, 8, 128}, at::kHalf, true), unknown(7, {128, 8, 128}, at::kHalf, true);
+  const auto y = unknown.empty();
+  bool served_there = true;
+  const cuda::GraphPool pool(kGpu);
+  const cuda::Graph graph(pool, kGpu, [&] {
+    served_there = cuda::convolution_bias_residual(unknown.call, y);
+    y.zero_();
+  });
+  EXPECT(!served_there);
+  EXPECT_EQUAL(cuda::convolution_bias_residual(unknown.call, y), cuda::convolution_bias_residual(known.call, known.empty()));
+}
+
+TEST("channels and addresses that the kernels can't read are not served") {
+  const Case odd(2, {12, 8, 128}, at::kHalf, false);
+  EXPECT(!cuda::convolution_bias_residual(odd.call, odd.empty()));
+  Case shifted(2, {128, 8, 128}, at::kHalf, false);
+  const auto memory = at::empty({shifted.call.x.numel() + 1}, shifted.call.x.options());
+  shifted.call.x = memory.slice(0, 1).view({2, 8, 8, 128}).permute({0, 3, 1, 2}).copy_(shifted.call.x);
+  EXPECT(!cuda::convolution_bias_residual(shifted.call, shifted.empty()));
+}
+
+TEST("one convolution from several threads at once, each on a stream of its own") {
+  const Case given(3, {256, 8, 256}, at::kHalf, true);
+  const auto y = given.empty();
+  if (!cuda::convolution_bias_residual(given.call, y)) return;
+  cuda::synchronize(kGpu);
+  std::atomic<int> same{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      const c10::InferenceMode inference;
+      const cuda::OwnStream stream(kGpu);
+      const auto mine = given.empty();
+      for (int turn = 0; turn < 50; ++turn) {
+        mine.zero_();
+        same += cuda::convolution_bias_residual(given.call, mine) && at::equal(mine, y);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQUAL(same.load(), 200);
+}
+
+}  // namespace
