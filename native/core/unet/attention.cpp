@@ -27,7 +27,7 @@ ConvolutionPtr take_qkv(const Scope& scope, int64_t channels, int64_t inner, Ima
     (scope / qkv_names[i]).keep("weight", shape, [=] {
       return layer->weight().narrow(0, i * inner, inner).view({inner, channels}).clone();
     });
-    (scope / qkv_names[i]).keep("bias", inner, [=] { return layer->bias().narrow(0, i * inner, inner); });
+    (scope / qkv_names[i]).keep("bias", inner, [=] { return layer->bias().values.narrow(0, i * inner, inner); });
   }
   return layer;
 }
@@ -39,7 +39,7 @@ ConvolutionPtr take_out(const Scope& scope, int64_t inner, int64_t channels, Ima
   if (weight.defined()) weight = weight.view({channels, inner, 1, 1});
   auto layer = std::make_shared<const Convolution>(weight, bias, ConvShape{inner, channels, 1}, scope.target(), size);
   scope.keep("weight", shape, [=] { return layer->weight().view({channels, inner}); });
-  scope.keep("bias", channels, [=] { return layer->bias(); });
+  scope.keep("bias", channels, [=] { return layer->bias().values; });
   return layer;
 }
 

@@ -79,8 +79,7 @@ Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, ConvS
                          ImageSize size)
     : shape_(shape), dtype_(target.dtype) {
   if (!weight.defined() || !bias.defined()) return;
-  bias_ = bias.clone();
-  bias_float_ = bias_.to(at::kFloat);
+  bias_ = {bias.clone(), bias.to(at::kFloat)};
   if (winograd_serves<float>(shape, target)) {
     weight_ = pack_winograd<float>(weight, shape);
   } else if (winograd_serves<uint16_t>(shape, target)) {
@@ -102,7 +101,7 @@ ConvolutionPtr Convolution::take(const Scope& scope, ConvShape shape, ImageSize 
   const auto bias = scope.take("bias", shape.out, fan_in_bias_init(fan_in));
   auto layer = std::make_shared<const Convolution>(weight, bias, shape, scope.target(), size);
   scope.keep("weight", weight_shape, [layer] { return layer->weight(); });
-  scope.keep("bias", shape.out, [layer] { return layer->bias(); });
+  scope.keep("bias", shape.out, [layer] { return layer->bias().values; });
   return layer;
 }
 
@@ -125,7 +124,7 @@ at::Tensor Convolution::winograd(const kernels::Conv3x3Weights<T>& weights, cons
                                   : at::empty({x.size(0), shape_.out, x.size(2), x.size(3)},
                                               x.options().memory_format(at::MemoryFormat::ChannelsLast));
   kernels::Conv3x3Epilogue<T> after;
-  after.bias = bias_float_.const_data_ptr<float>();
+  after.bias = bias_.floats.const_data_ptr<float>();
   if (offset.defined()) {
     after.offset = offset.const_data_ptr<float>();
     after.offset_stride = shape_.out;
@@ -145,14 +144,14 @@ at::Tensor Convolution::onednn(const at::Tensor& x, const Epilogue& epilogue) co
     // One addend fits into oneDNN's pass; no layer has both.
     auto y = epilogue.residual;
     if (epilogue.into_residual) {
-      onednn::convolution_accumulate(y, x, packed, bias_, geometry);
+      onednn::convolution_accumulate(y, x, packed, bias_.values, geometry);
     } else {
-      y = onednn::convolution_add(x, y, packed, bias_, geometry);
+      y = onednn::convolution_add(x, y, packed, bias_.values, geometry);
     }
     return epilogue.offset.defined() ? y.add_(spatial(epilogue.offset)) : y;
   }
-  return epilogue.offset.defined() ? onednn::convolution_add(x, spatial(epilogue.offset), packed, bias_, geometry)
-                                   : onednn::convolution(x, packed, bias_, geometry);
+  return epilogue.offset.defined() ? onednn::convolution_add(x, spatial(epilogue.offset), packed, bias_.values, geometry)
+                                   : onednn::convolution(x, packed, bias_.values, geometry);
 }
 
 at::Tensor Convolution::without_bias(const at::Tensor& x) const {
@@ -184,33 +183,32 @@ at::Tensor Convolution::weight_columns(int64_t first, int64_t count) const {
 at::Tensor Convolution::on_cuda(const at::Tensor& x, const Epilogue& epilogue) const {
   const auto residual =
       epilogue.residual.defined() ? epilogue.residual.contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
-  if (is_product() && !residual.defined() && !epilogue.offset.defined() && epilogue.divisor == 1) {
+  const auto& bias = epilogue.bias != nullptr ? *epilogue.bias : bias_;
+  const bool simple = !epilogue.offset.defined() && epilogue.divisor == 1;
+  if (is_product() && simple && !residual.defined()) {
     // cuBLAS adds the bias.
-    return image_of(at::addmm(bias_, pixel_rows(x), weight_columns(0, shape_.in)), x);
+    return image_of(at::addmm(bias.values, pixel_rows(x), weight_columns(0, shape_.in)), x);
   }
   at::Tensor y;
   const auto ours = [&] {
     y = without_bias(x);
     if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
-    cuda::add_bias_residual_(y, epilogue.bias.defined() ? epilogue.bias : bias_float_, residual,
-                             static_cast<float>(1 / epilogue.divisor));
+    cuda::add_bias_residual_(y, bias.floats, residual, static_cast<float>(1 / epilogue.divisor));
   };
   const auto& weight = std::get<CudaWeight>(weight_);
   const auto cudnns = [&] {
     const auto extent = [&](int64_t size) { return (size + 2 * shape_.padding - shape_.kernel) / shape_.stride + 1; };
     y = at::empty({x.size(0), shape_.out, extent(x.size(2)), extent(x.size(3))},
                   x.options().memory_format(at::MemoryFormat::ChannelsLast));
-    return cuda::convolution_bias_residual({x.contiguous(at::MemoryFormat::ChannelsLast), weight.channels_last, bias_, residual,
-                                            shape_.stride, shape_.padding}, y);
+    return cuda::convolution_bias_residual({x.contiguous(at::MemoryFormat::ChannelsLast), weight.channels_last, bias.values,
+                                            residual, shape_.stride, shape_.padding}, y);
   };
-  const bool is_product = shape_.kernel == 1 && shape_.stride == 1;
-  const bool both_can = (residual.defined() || !is_product) && !epilogue.offset.defined() && epilogue.divisor == 1;
-  if (!both_can || !weight.epilogue->second_is_faster(x, ours, cudnns) || !cudnns()) ours();
+  if (!simple || !weight.epilogue->second_is_faster(x, ours, cudnns) || !cudnns()) ours();
   return y;
 }
 
 at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) const {
-  auto y = at::conv2d(x, std::get<PlainWeight>(weight_).channels_last, bias_, shape_.stride, shape_.padding);
+  auto y = at::conv2d(x, std::get<PlainWeight>(weight_).channels_last, bias_.values, shape_.stride, shape_.padding);
   if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
   if (epilogue.residual.defined()) y.add_(epilogue.residual);
   return y;

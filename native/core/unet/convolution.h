@@ -26,13 +26,19 @@ struct ImageSize {
   ImageSize doubled() const { return {height * 2, width * 2}; }
 };
 
+/// [out].
+struct ConvolutionBias {
+  at::Tensor values;  // in the model's dtype; undefined in an empty shell
+  at::Tensor floats;  // the same in float32
+};
+
 /// What a convolution does with its sums before it writes them: y = (conv(x) + bias + offset + residual)/divisor.
 struct Epilogue {
   at::Tensor offset = {};    // [B, out], undefined for none
   at::Tensor residual = {};  // of the output's shape, undefined for none
   bool into_residual = false;  // y may be written over the residual: nobody else holds it
   double divisor = 1;
-  at::Tensor bias = {};  // [out] in float32 in place of the layer's own, where the kernels of CUDA serve
+  const ConvolutionBias* bias = nullptr;  // in place of the layer's own, where the kernels of CUDA serve
 };
 
 /// A convolution whose weights lie once in memory, in the form that the fastest way of this device and dtype wants: our own
@@ -52,12 +58,9 @@ class Convolution {
   at::Tensor without_bias(const at::Tensor& x) const;
   /// The same of two side by side in their channels; a 1×1 convolution's.
   at::Tensor without_bias_of_two(const at::Tensor& x, const at::Tensor& second) const;
-  /// In float32.
-  const at::Tensor& bias_float() const { return bias_float_; }
-
   /// The weight as it was given, row-major.
   at::Tensor weight() const;
-  const at::Tensor& bias() const { return bias_; }
+  const ConvolutionBias& bias() const { return bias_; }
 
  private:
   template <typename T>
@@ -86,7 +89,7 @@ class Convolution {
 
   ConvShape shape_;
   at::ScalarType dtype_;
-  at::Tensor bias_, bias_float_;
+  ConvolutionBias bias_;
   std::variant<std::monostate, WinogradWeights<float>, WinogradWeights<uint16_t>, OneDnnWeight, CudaWeight, PlainWeight>
       weight_;
 };

@@ -35,11 +35,12 @@ ResnetBlock::ResnetBlock(const Scope& scope, const Shape& shape, const UNet2DCon
       conv2_(Convolution::take(scope / "conv2", {shape.out, shape.out, 3, 1, 1}, resampled(size, resample_))) {
   if (shape.shortcut || shape.in != shape.out) {
     shortcut_ = Convolution::take(scope / "conv_shortcut", {shape.in, shape.out, 1}, resampled(size, resample_));
-    if (conv2_->bias().defined() && shortcut_->bias().defined()) {
-      last_bias_ = conv2_->bias_float() + shortcut_->bias_float();
+    if (conv2_->bias().values.defined() && shortcut_->bias().values.defined()) {
+      const auto floats = conv2_->bias().floats + shortcut_->bias().floats;
+      last_bias_ = {floats.to(conv2_->bias().values.scalar_type()), floats};
     }
   }
-  if (time_scale_shift_ == TimeScaleShift::shift) projections.fold(time_slot_, conv1_->bias_float());
+  if (time_scale_shift_ == TimeScaleShift::shift) projections.fold(time_slot_, conv1_->bias().floats);
 }
 
 /// The second norm of the first convolution, with the time in one of them.
@@ -51,7 +52,7 @@ at::Tensor ResnetBlock::normed(const at::Tensor& h, const Condition& condition) 
     const auto sums = conv1_->without_bias(h);
     if (shifts) return norm2_.in_place(sums, time);
     const cuda::ChannelRows shift{time.first + time_slot_.width / 2, time.stride};
-    return norm2_.in_place(sums, cuda::channel_rows(conv1_->bias_float().unsqueeze(0)), {time, shift});
+    return norm2_.in_place(sums, cuda::channel_rows(conv1_->bias().floats.unsqueeze(0)), {time, shift});
   }
   const auto time = condition[time_slot_];
   if (shifts) return norm2_.in_place((*conv1_)(h, {.offset = time}));
@@ -76,7 +77,7 @@ at::Tensor ResnetBlock::operator()(const at::Tensor& x, const at::Tensor& second
 
 /// The second convolution's pass adds the shortcut's bias too.
 at::Tensor ResnetBlock::finished_on_cuda(const at::Tensor& h, const at::Tensor& past) const {
-  return (*conv2_)(h, {.residual = past, .divisor = output_scale_factor_, .bias = last_bias_});
+  return (*conv2_)(h, {.residual = past, .divisor = output_scale_factor_, .bias = &last_bias_});
 }
 
 }  // namespace nd

@@ -40,7 +40,7 @@ class ResnetBlock {
   TimeProjections::Slot time_slot_;
   GroupNorm norm2_;
   ConvolutionPtr conv2_, shortcut_;
-  at::Tensor last_bias_;  // conv2's and the shortcut's, in float32, where both are there
+  ConvolutionBias last_bias_;  // conv2's and the shortcut's together
 };
 
 }  // namespace nd

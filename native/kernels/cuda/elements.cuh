@@ -40,6 +40,31 @@ __device__ __forceinline__ void load_row(const float* from, float (&v)[kCount]) 
   for (int i = 0; i < kCount; ++i) v[i] = from[i];
 }
 
+__device__ __forceinline__ void load_four(const float* from, float* v) {
+  const float4 all = *reinterpret_cast<const float4*>(from);
+  v[0] = all.x, v[1] = all.y, v[2] = all.z, v[3] = all.w;
+}
+
+/// 2ᵛ and 1/v in one instruction, good to some 2 units in the last place.
+__device__ __forceinline__ float fast_exp2(float v) {
+#ifdef __CUDACC__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
+  return y;
+#else
+  return std::exp2(v);
+#endif
+}
+__device__ __forceinline__ float fast_reciprocal(float v) {
+#ifdef __CUDACC__
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
+  return y;
+#else
+  return 1.0F / v;
+#endif
+}
+
 /// The 32-bit word `index` of the elements.
 template <typename T, int kCount>
 __device__ __forceinline__ uint32_t word_of(const float (&v)[kCount], int index) {

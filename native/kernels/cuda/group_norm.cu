@@ -4,15 +4,18 @@ namespace nd::kernels::cuda {
 
 namespace {
 
+/// What bounds a kernel's registers: more threads than a block has, so that an SM takes several blocks.
+template <int kHeld>
+constexpr int kBoundThreads = kHeld > kMostWideHeld ? 768 : kMostWideThreads;
+
 /// The block holds its piece in registers: mean, then Σ(x − mean)² and what rounding left of the sum, then either y, or the
 /// piece's moments where the image has several.
 template <typename T, int kVector, int kParts, int kHeld>
-__global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
+__global__ void __launch_bounds__(kBoundThreads<kHeld>) piece_kernel(Work<T> work) {
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
   auto* groups = reinterpret_cast<GroupStatistics*>(scratch + 2 * kParts * s.threads);
-  const int parts_of_group = s.group_channels / At::kPartChannels;
   const Piece piece(work);
   const At place(work, piece);
   const float count = static_cast<float>(piece.pixels) * static_cast<float>(s.group_channels);
@@ -21,7 +24,7 @@ __global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
   const auto each = [&](const auto& visit) {
 #pragma unroll
     for (int j = 0; j < kHeld; ++j) {
-      if (place.is_in && place.row + j * s.rows < piece.pixels) visit(j, held[j]);
+      if (j * s.rows < place.left) visit(j, held[j]);
     }
   };
   const auto keep_packed = [&] {
@@ -30,24 +33,35 @@ __global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
   };
   each([&](int j, Held<T, kVector>& to) { to.load(place.x + j * place.x_step); });
   float shift[kVector] = {};
-  if (place.is_in) load_added(work, piece, place.channel, shift);
+  if (place.left > 0) load_added(work, piece, place.channel, shift);
 
   // 1. the mean
-  float sums[kParts][1] = {};
+  float sums[kParts][1] = {}, pixels = 0;
   each([&](int, const Held<T, kVector>& x) {
+    pixels += 1.0F;
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) sums[i / At::kPartChannels][0] += x[i] + shift[i];
+    for (int k = 0; k < kParts; ++k) {
+      sums[k][0] += pairwise<At::kPartChannels>([&](int i) { return x[i]; }, k * At::kPartChannels);
+    }
   });
-  sum_groups<kParts, 1>(s, piece, place.is_in, sums, scratch, parts_of_group, [&](int group, const float (&sum)[1]) {
+#pragma unroll
+  for (int k = 0; k < kParts; ++k) {
+    sums[k][0] = fmaf(pixels, pairwise<At::kPartChannels>([&](int i) { return shift[i]; }, k * At::kPartChannels), sums[k][0]);
+  }
+  sum_groups(work, piece, place.column, sums, scratch, [&](int group, const float (&sum)[1]) {
     groups[group].mean = sum[0] / count;
   });
   keep_packed();
 
   // 2. the squares, and the correction (Chan, Golub & LeVeque 1983, the corrected two-pass algorithm)
   float both[kParts][2] = {};
-  if (place.is_in) {
+  if (place.left > 0) {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) shift[i] -= groups[place.group_of(i, parts_of_group)].mean;
+    for (int k = 0; k < kParts; ++k) {
+      const float mean = groups[quotient(place.column * kParts + k, work.by_parts)].mean;
+#pragma unroll
+      for (int i = k * At::kPartChannels; i < (k + 1) * At::kPartChannels; ++i) shift[i] -= mean;
+    }
   }
   each([&](int, const Held<T, kVector>& x) {
 #pragma unroll
@@ -58,7 +72,7 @@ __global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
       sum[1] = fmaf(d, d, sum[1]);
     }
   });
-  sum_groups<kParts, 2>(s, piece, place.is_in, both, scratch, parts_of_group, [&](int group, const float (&sum)[2]) {
+  sum_groups(work, piece, place.column, both, scratch, [&](int group, const float (&sum)[2]) {
     GroupStatistics& of = groups[group];
     of.correction = sum[0] / count;
     float squares = fmaf(-sum[0], of.correction, sum[1]);
@@ -69,18 +83,24 @@ __global__ void __launch_bounds__(kMostThreads) piece_kernel(Work<T> work) {
           of.mean + of.correction, squares};
     }
   });
-  if (work.moments != nullptr || !place.is_in) return;
+  if (work.moments != nullptr || place.left == 0) return;
   keep_packed();
 
   // 3. y
-  const Affine<T, kVector, kParts> affine(work, piece, place, groups, parts_of_group);
-  const bool with_silu = work.parameters.activation == NormActivation::silu;
-  each([&](int j, const Held<T, kVector>& x) {
-    float y[kVector];
+  const Affine<T, kVector, kParts> affine(work, piece, place, groups);
+  const auto write = [&](const auto& activate) {
+    each([&](int j, const Held<T, kVector>& x) {
+      float y[kVector];
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) y[i] = affine(x[i], i, with_silu);
-    store(place.y + j * place.y_step, y);
-  });
+      for (int i = 0; i < kVector; ++i) y[i] = activate(affine(x[i], i));
+      store(place.y + j * place.y_step, y);
+    });
+  };
+  if (work.parameters.activation == NormActivation::silu) {
+    write([](float v) { return silu<T>(v); });
+  } else {
+    write([](float v) { return v; });
+  }
 }
 
 struct CountedMoments {
@@ -97,12 +117,11 @@ constexpr int kLanes = 16;  // of a group, each of which merges every kLanes-th 
 
 /// y from x, and from the moments of all chunks.
 template <typename T, int kVector, int kParts>
-__global__ void __launch_bounds__(kMostThreads) apply_kernel(Work<T> work) {
+__global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
   const Slices& s = work.slices;
   auto* lanes = reinterpret_cast<CountedMoments*>(shared_memory());
   auto* groups = reinterpret_cast<GroupStatistics*>(lanes + kLanes * s.slice_groups);
   const int thread = static_cast<int>(threadIdx.x), lane_count = min(kLanes, s.chunks);
-  const int parts_of_group = s.group_channels / (kVector / kParts);
   const float group_channels = static_cast<float>(s.group_channels);
   const Piece piece(work);
 
@@ -128,20 +147,26 @@ __global__ void __launch_bounds__(kMostThreads) apply_kernel(Work<T> work) {
   }
   __syncthreads();
   const Place<T, kVector, kParts> place(work, piece);
-  if (!place.is_in) return;
-  const Affine<T, kVector, kParts> affine(work, piece, place, groups, parts_of_group);
-  const bool with_silu = work.parameters.activation == NormActivation::silu;
-  const T* x = place.x;
-  T* y = place.y;
+  if (place.left == 0) return;
+  const Affine<T, kVector, kParts> affine(work, piece, place, groups);
+  const auto write = [&](const auto& activate) {
+    const T* x = place.x;
+    T* y = place.y;
 #pragma unroll 4
-  for (int pixel = place.row; pixel < piece.pixels; pixel += s.rows) {
-    float v[kVector];
-    load(x, v);
+    for (int pixel = 0; pixel < place.left; pixel += s.rows) {
+      float v[kVector];
+      load(x, v);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) v[i] = affine(v[i], i, with_silu);
-    store(y, v);
-    x += place.x_step;
-    y += place.y_step;
+      for (int i = 0; i < kVector; ++i) v[i] = activate(affine(v[i], i));
+      store(y, v);
+      x += place.x_step;
+      y += place.y_step;
+    }
+  };
+  if (work.parameters.activation == NormActivation::silu) {
+    write([](float v) { return silu<T>(v); });
+  } else {
+    write([](float v) { return v; });
   }
 }
 
@@ -154,8 +179,17 @@ int64_t first_channels_of(const GroupNormCall& call) {
 /// Channels of an access: a whole vector where shape and memory allow it.
 int64_t vector_of(const GroupNormCall& call, const void* x, const void* y) {
   const int64_t vector = 16 / bytes_of(call.element);
-  const bool fits = call.shape.channels % vector == 0 && first_channels_of(call) % vector == 0;
-  return fits && aligned_16(x) && aligned_16(call.second) && aligned_16(y) ? vector : 1;
+  const GroupNormParameters& p = call.parameters;
+  for (const int64_t count : {call.shape.channels, first_channels_of(call)}) {
+    if (count % vector != 0) return 1;
+  }
+  for (const int64_t stride : {call.add == nullptr ? 0 : call.add_stride, p.scale == nullptr ? 0 : p.modulation_stride}) {
+    if (stride % 4 != 0) return 1;
+  }
+  for (const void* at : std::initializer_list<const void*>{x, call.second, y, call.add, p.gamma, p.beta, p.scale, p.shift}) {
+    if (!aligned_16(at)) return 1;
+  }
+  return vector;
 }
 
 /// Throws where the shape makes no sense.
@@ -174,15 +208,19 @@ Slices checked_slices(const GroupNormCall& call, int64_t vector) {
 bool is_empty(const GroupNormShape& shape) { return shape.batch <= 0 || shape.pixels <= 0 || shape.channels <= 0; }
 
 template <typename T, int kVector, int kParts>
-void run(const Work<T>& work, Stream stream) {
+void run(Work<T> work, Stream stream) {
   const Slices& s = work.slices;
+  work.parts_of_group = s.group_channels / (kVector / kParts);
+  work.by_parts = divisor(work.parts_of_group);
   const int64_t items = work.shape.batch * s.chunks * s.slices;
   if (items > kMostBlocks) fail(ErrorCode::shape, "group_norm: ", work.shape.batch, " samples are too many for one call");
   const dim3 grid(static_cast<unsigned>(items));
   const auto groups = static_cast<size_t>(s.slice_groups);
   const size_t shared = static_cast<size_t>(2 * kParts * s.threads) * sizeof(float) + groups * sizeof(GroupStatistics);
-  const auto piece = s.held == kFewPixels ? piece_kernel<T, kVector, kParts, kFewPixels>
-                                          : piece_kernel<T, kVector, kParts, kManyPixels>;
+  static_assert(std::size(kHeldPixels) == 3);
+  const auto piece = s.held == kHeldPixels[0]   ? piece_kernel<T, kVector, kParts, kHeldPixels[0]>
+                     : s.held == kHeldPixels[1] ? piece_kernel<T, kVector, kParts, kHeldPixels[1]>
+                                                : piece_kernel<T, kVector, kParts, kHeldPixels[2]>;
   launch(piece, grid, s.threads, shared, stream, work);
   if (work.moments == nullptr) return;
   const size_t apply_shared = groups * (kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics));
@@ -206,7 +244,7 @@ void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspa
     using T = typename decltype(type)::type;
     constexpr int whole = kVectorOf<T>;
     const Work<T> work{static_cast<const T*>(x), static_cast<const T*>(call.second), first_channels_of(call),
-                       static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices,
+                       static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices, 0, {},
                        slices.chunks > 1 ? static_cast<Moments*>(workspace) : nullptr};
     if (vector == 1) return run<T, 1, 1>(work, stream);
     if (slices.group_channels % whole == 0) return run<T, whole, 1>(work, stream);

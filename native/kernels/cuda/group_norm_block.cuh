@@ -6,6 +6,10 @@
 /// What group_norm's kernels share.
 namespace nd::kernels::cuda {
 
+__device__ __forceinline__ int quotient(int n, Divisor d) {
+  return static_cast<int>(uint64_t{static_cast<uint32_t>(n)} * d.factor >> d.shift);
+}
+
 /// What the kernels get.
 template <typename T>
 struct Work {
@@ -18,6 +22,8 @@ struct Work {
   const float* add;
   int64_t add_stride;
   Slices slices;
+  int parts_of_group;
+  Divisor by_parts;
   Moments* moments;  // [batch, chunks, groups]; null where a block has all pixels
 };
 
@@ -30,9 +36,10 @@ struct Piece {
   template <typename T>
   __device__ explicit Piece(const Work<T>& work) {
     const Slices& s = work.slices;
-    const int item = static_cast<int>(blockIdx.x), slice = item % s.slices;
-    chunk = item / s.slices % s.chunks;
-    sample = item / s.slices / s.chunks;
+    const int item = static_cast<int>(blockIdx.x), of_slices = quotient(item, s.by_slices);
+    const int slice = item - of_slices * s.slices;
+    sample = quotient(of_slices, s.by_chunks);
+    chunk = of_slices - sample * s.chunks;
     first_group = slice * s.slice_groups;
     first_channel = first_group * s.group_channels;
     first_pixel = chunk * s.chunk_pixels;
@@ -48,19 +55,18 @@ template <typename T, int kVector, int kParts>
 struct Place {
   static constexpr int kPartChannels = kVector / kParts;
 
-  int row, column;
-  bool is_in;  // or it fills up the block
-  int channel;
+  int column, channel;
+  int left;    // pixels from its first one on; 0: it fills up the block
   const T* x;  // at its first pixel
   T* y;
   int x_step, y_step;  // from one of its pixels to the next
 
   __device__ Place(const Work<T>& work, const Piece& piece) {
     const int thread = static_cast<int>(threadIdx.x), rows = work.slices.rows;
-    row = thread / work.slices.columns;
-    column = thread % work.slices.columns;
-    is_in = row < rows && column * kVector < piece.channels;
+    const int row = quotient(thread, work.slices.by_columns);
+    column = thread - row * work.slices.columns;
     channel = piece.first_channel + column * kVector;
+    left = row < rows && column * kVector < piece.channels ? max(piece.pixels - row, 0) : 0;
     const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
     const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + row;
     const bool in_first = channel < first;
@@ -70,19 +76,36 @@ struct Place {
     x_step = rows * width;
     y_step = rows * channels;
   }
-  /// The group of channel i of its vector, in the slice.
-  __device__ int group_of(int i, int parts_of_group) const { return (column * kParts + i / kPartChannels) / parts_of_group; }
 };
+
+/// kCount neighbours of a row of floats, aligned to 16 bytes where there are several.
+template <int kCount>
+__device__ __forceinline__ void load_floats(const float* from, float (&v)[kCount]) {
+  static_assert(kCount == 1 || kCount % 4 == 0);
+  if constexpr (kCount == 1) {
+    v[0] = *from;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; i += 4) load_four(from + i, v + i);
+  }
+}
 
 template <int kVector, typename T>
 __device__ __forceinline__ void load_added(const Work<T>& work, const Piece& piece, int channel,
                                            float (&added)[kVector]) {
-  if (work.add != nullptr) {
-    load_row(work.add + piece.sample * work.add_stride + channel, added);
-    return;
-  }
+  if (work.add != nullptr) return load_floats(work.add + piece.sample * work.add_stride + channel, added);
 #pragma unroll
   for (int i = 0; i < kVector; ++i) added[i] = 0.0F;
+}
+
+/// The sum of value(first) … value(first + kCount − 1), by pairs.
+template <int kCount, typename Value>
+__device__ __forceinline__ float pairwise(const Value& value, int first) {
+  if constexpr (kCount == 1) {
+    return value(first);
+  } else {
+    return pairwise<kCount / 2>(value, first) + pairwise<kCount - kCount / 2>(value, first + kCount / 2);
+  }
 }
 
 /// Lanes that share a group's last sums.
@@ -90,40 +113,41 @@ constexpr int kTeam = 8;
 
 /// finish(group, sums) for every group of the slice, by one thread each, with the sums over the block. In an order that is the
 /// shape's. scratch: kSums·kParts floats for each thread.
-template <int kParts, int kSums, typename Finish>
-__device__ __forceinline__ void sum_groups(const Slices& slices, const Piece& piece, bool is_in, float (&sums)[kParts][kSums],
-                                           float* scratch, int parts_of_group, const Finish& finish) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
-  const int columns = slices.columns, width = columns * kParts;
+template <int kParts, int kSums, typename T, typename Finish>
+__device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& piece, int column, float (&sums)[kParts][kSums],
+                                           float* scratch, const Finish& finish) {
+  const Slices& s = work.slices;
+  const int thread = static_cast<int>(threadIdx.x), width = s.columns * kParts;
   // 1. the pixels of a warp
-  for (int other = kWarp / 2; other >= columns; other /= 2) {
+  for (int other = kWarp / 2; other >= s.columns; other /= 2) {
 #pragma unroll
     for (int k = 0; k < kParts; ++k) {
 #pragma unroll
       for (int n = 0; n < kSums; ++n) sums[k][n] += __shfl_xor_sync(~0U, sums[k][n], other);
     }
   }
-  const bool shares = columns < kWarp;
-  const int lines = shares ? slices.threads / kWarp : slices.rows;  // of sums, each for all columns
-  if (shares ? lane < columns : is_in) {
-    const int line = shares ? thread / kWarp : thread / columns;
+  const bool shares = s.columns < kWarp;
+  const int lines = shares ? s.threads / kWarp : s.rows;  // of sums, each for all columns
+  const int line = shares ? thread / kWarp : quotient(thread, s.by_columns);
+  if (shares ? thread % kWarp < s.columns : line < s.rows) {
 #pragma unroll
     for (int k = 0; k < kParts; ++k) {
 #pragma unroll
-      for (int n = 0; n < kSums; ++n) scratch[(line * width + thread % columns * kParts + k) * kSums + n] = sums[k][n];
+      for (int n = 0; n < kSums; ++n) scratch[(line * width + column * kParts + k) * kSums + n] = sums[k][n];
     }
   }
   __syncthreads();
   // 2. a group's parts in all lines
-  const int entries = lines * parts_of_group;
-  for (int first = 0; first < piece.groups * kTeam; first += slices.threads) {
+  for (int first = 0; first < piece.groups * kTeam; first += s.threads) {
     const int group = (first + thread) / kTeam, member = thread % kTeam;
     float sum[kSums] = {};
     if (group < piece.groups) {
-      for (int i = member; i < entries; i += kTeam) {
-        const int at = i / parts_of_group * width + group * parts_of_group + i % parts_of_group;
+      for (int at = member; at < lines; at += kTeam) {
+        const float* of_line = scratch + (at * width + group * work.parts_of_group) * kSums;
+        for (int part = 0; part < work.parts_of_group; ++part) {
 #pragma unroll
-        for (int n = 0; n < kSums; ++n) sum[n] += scratch[at * kSums + n];
+          for (int n = 0; n < kSums; ++n) sum[n] += of_line[part * kSums + n];
+        }
       }
     }
 #pragma unroll
@@ -136,24 +160,31 @@ __device__ __forceinline__ void sum_groups(const Slices& slices, const Piece& pi
   __syncthreads();
 }
 
+/// v / (1 + e⁻ᵛ), as exact as T shows.
+template <typename T>
+__device__ __forceinline__ float silu(float v) {
+  if constexpr (sizeof(T) == 2) return v * fast_reciprocal(1.0F + fast_exp2(-1.44269504F * v));  // e⁻ᵛ = 2^(−v·log₂ e)
+  return v / (1.0F + expf(-v));
+}
+
 /// y = act((x + added − mean)·factor + offset) for a vector's channels.
 template <typename T, int kVector, int kParts>
 struct Affine {
-  // For halves (x·factor + offset) is exact enough, with added and mean in the offset.
+  // For halves x·factor + offset is exact enough, with added and mean in the offset.
   static constexpr bool kFolded = sizeof(T) == 2;
   float shift[kVector], factor[kVector], offset[kVector];
 
   __device__ Affine(const Work<T>& work, const Piece& piece, const Place<T, kVector, kParts>& place,
-                    const GroupStatistics* groups, int parts_of_group) {
+                    const GroupStatistics* groups) {
     const GroupNormParameters& p = work.parameters;
     load_added(work, piece, place.channel, shift);
-    load_or(p.gamma == nullptr ? nullptr : p.gamma + place.channel, 1.0F, factor);
-    load_or(p.beta == nullptr ? nullptr : p.beta + place.channel, 0.0F, offset);
+    load_or(p.gamma, place.channel, 1.0F, factor);
+    load_or(p.beta, place.channel, 0.0F, offset);
     if (p.scale != nullptr) {
       float scale[kVector], modulated[kVector];
       const int64_t at = piece.sample * p.modulation_stride + place.channel;
-      load_row(p.scale + at, scale);
-      load_row(p.shift + at, modulated);
+      load_floats(p.scale + at, scale);
+      load_floats(p.shift + at, modulated);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
         factor[i] *= 1.0F + scale[i];
@@ -161,26 +192,25 @@ struct Affine {
       }
     }
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      const GroupStatistics& group = groups[place.group_of(i, parts_of_group)];
-      factor[i] *= group.inverse_deviation;
-      shift[i] -= group.mean;
-      offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
+    for (int k = 0; k < kParts; ++k) {
+      const GroupStatistics group = groups[quotient(place.column * kParts + k, work.by_parts)];
+#pragma unroll
+      for (int i = k * place.kPartChannels; i < (k + 1) * place.kPartChannels; ++i) {
+        factor[i] *= group.inverse_deviation;
+        shift[i] -= group.mean;
+        offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
+      }
     }
   }
 
-  __device__ __forceinline__ static void load_or(const float* from, float otherwise, float (&v)[kVector]) {
-    if (from != nullptr) return load_row(from, v);
+  __device__ __forceinline__ static void load_or(const float* row, int channel, float otherwise, float (&v)[kVector]) {
+    if (row != nullptr) return load_floats(row + channel, v);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) v[i] = otherwise;
   }
 
-  __device__ __forceinline__ float operator()(float v, int i, bool with_silu) const {
-    const float y = fmaf(kFolded ? v : v + shift[i], factor[i], offset[i]);
-    if (!with_silu) return y;
-    // y / (1 + e⁻ʸ), as exact as T shows
-    if constexpr (sizeof(T) == 2) return __fdividef(y, 1.0F + __expf(-y));
-    return y / (1.0F + expf(-y));
+  __device__ __forceinline__ float operator()(float v, int i) const {
+    return fmaf(kFolded ? v : v + shift[i], factor[i], offset[i]);
   }
 };
 

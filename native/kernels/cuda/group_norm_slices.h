@@ -20,9 +20,21 @@ struct GroupStatistics {
   float mean, correction, inverse_deviation;  // the mean is mean + correction
 };
 
-constexpr int kWarp = 32, kMostThreads = 1024;
-/// Pixels that a thread holds: a few where that is enough, for more threads are ready sooner.
-constexpr int kFewPixels = 4, kManyPixels = 8;
+constexpr int kWarp = 32;
+/// Pixels that a thread holds: as few as a block of some warps allows, for each costs the thread time, and each thread its own.
+constexpr int kHeldPixels[] = {2, 4, 8}, kSomeThreads = 128;
+/// Of a block; more for a group that is wider than that, whose threads hold fewer pixels.
+constexpr int kMostThreads = 512, kMostHeld = 8, kMostWideThreads = 1024, kMostWideHeld = 4;
+
+/// n / d by a product (Granlund & Montgomery 1994), for 0 ≤ n < 2³¹ and d > 0: ⌊n·m/2^(31 + s)⌋ with s = ⌈log₂ d⌉ and
+/// m = ⌈2^(31 + s)/d⌉.
+struct Divisor {
+  uint32_t factor = 0, shift = 0;
+};
+inline Divisor divisor(int d) {
+  const auto bits = static_cast<uint32_t>(31 + std::bit_width(static_cast<uint32_t>(d) - 1));
+  return {static_cast<uint32_t>(((uint64_t{1} << bits) + static_cast<uint32_t>(d) - 1) / static_cast<uint32_t>(d)), bits};
+}
 
 struct Slices {
   int group_channels;
@@ -30,6 +42,7 @@ struct Slices {
   int chunk_pixels, chunks;  // the last chunk may have fewer pixels; 0: a group is wider than a block
   int columns;  // of threads: a pixel's vectors, filled up to a power of two where several pixels share a warp
   int rows, held, threads;  // of threads, pixels that each of them holds, threads in all
+  Divisor by_slices, by_chunks, by_columns;
 };
 
 /// Groups that are together at least `bytes` of a pixel and begin where a vector does.
@@ -54,24 +67,26 @@ inline Slices slices_of(GroupNormShape shape, int64_t element_bytes, int64_t vec
   constexpr int64_t few_vectors = 256;
   int64_t bytes = 32;
   for (widen(bytes); s.columns * shape.pixels < few_vectors && s.slice_groups < shape.groups; widen(bytes)) bytes *= 2;
-  const auto most = [&](int threads) { return int64_t{threads / s.columns} * kManyPixels; };
-  int64_t pixels = most(kMostThreads);
+  const auto most = [&] {
+    const bool wide = s.columns > kMostThreads;
+    return wide ? int64_t{kMostWideThreads / s.columns} * kMostWideHeld : int64_t{kMostThreads / s.columns} * kMostHeld;
+  };
+  int64_t pixels = most();
   if (shape.pixels > pixels || (most_pixels > 0 && shape.pixels > most_pixels)) {
     widen(64);
-    pixels = std::max(most(kMostThreads / 2), std::min<int64_t>(most(kMostThreads), kManyPixels));
-    if (most_pixels > 0) pixels = std::min(pixels, most_pixels);
+    pixels = most_pixels > 0 ? std::min(most(), most_pixels) : most();
   }
   pixels = std::min(pixels, shape.pixels);
   s.chunk_pixels = static_cast<int>(pixels);
   if (pixels == 0) return s;
   s.chunks = static_cast<int>((shape.pixels + pixels - 1) / pixels);
-  // Many pixels a thread where an SM would otherwise not take two blocks.
-  for (const int held : {kFewPixels, kManyPixels}) {
+  for (const int held : kHeldPixels) {
     s.held = held;
     s.rows = (s.chunk_pixels + held - 1) / held;
     s.threads = (s.columns * s.rows + kWarp - 1) / kWarp * kWarp;
-    if (s.threads <= kMostThreads / 2) break;
+    if (s.threads <= kSomeThreads || (s.columns > kMostThreads && held == kMostWideHeld)) break;
   }
+  s.by_slices = divisor(s.slices), s.by_chunks = divisor(s.chunks), s.by_columns = divisor(s.columns);
   return s;
 }
 

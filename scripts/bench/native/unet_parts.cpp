@@ -76,7 +76,7 @@ at::Tensor tokens(const at::Tensor& x) { return x.permute({0, 2, 3, 1}).flatten(
 
 /// to_q, to_k and to_v: three linear layers, or one convolution for them all.
 Job query_key_value(const at::Tensor& x, const UNetLayer& layer, const ConvolutionPtr& together) {
-  const auto weights = together->weight().flatten(1).chunk(3), biases = together->bias().chunk(3);
+  const auto weights = together->weight().flatten(1).chunk(3), biases = together->bias().values.chunk(3);
   const auto one_by_one = [=, rows = tokens(x)] {
     const auto q = at::linear(rows, weights[0], biases[0]);
     at::linear(rows, weights[1], biases[1]);
@@ -88,7 +88,7 @@ Job query_key_value(const at::Tensor& x, const UNetLayer& layer, const Convoluti
 }
 
 Job attention_output(const at::Tensor& x, const UNetLayer& layer, const ConvolutionPtr& out) {
-  const auto linear = [rows = tokens(x), weight = out->weight().flatten(1), bias = out->bias()] {
+  const auto linear = [rows = tokens(x), weight = out->weight().flatten(1), bias = out->bias().values] {
     return at::linear(rows, weight, bias);
   };
   return job_on(x, describe(layer.size, layer.shape.out, " → ", layer.shape.in, " linear"),
