@@ -10,7 +10,7 @@ struct FusedConvolution {
   at::Tensor weight;    // [O, I, k, k]
   at::Tensor bias;      // [O]
   at::Tensor residual;  // of y's shape; undefined for none
-  int64_t stride, padding;
+  int64_t stride, padding, padding_after;  // the latter on the right and below
 };
 
 /// y = conv(x) + bias + residual into y, NHWC, which shares memory with none of the others. Of the ways that cuDNN has, the

@@ -6,9 +6,10 @@
 #include <cmath>
 
 #include "core/device.h"
+#include "core/unet/cuda_convolution.h"
 #include "core/unet/onednn_ops.h"
+#include "core/unet/resample.h"
 #include "kernels/cuda_ops.h"
-#include "kernels/cudnn_convolution.h"
 
 namespace nd {
 namespace {
@@ -30,27 +31,6 @@ std::unique_ptr<const kernels::Conv3x3Weights<T>> pack_winograd(const at::Tensor
                                                             shape.in);
 }
 
-/// [B, C, H, W] in NHWC memory as [BHW, C].
-at::Tensor pixel_rows(const at::Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({-1, x.size(1)}); }
-
-/// [BHW, C] as [B, C, H, W] in NHWC memory, with another image's B, H and W.
-at::Tensor image_of(const at::Tensor& rows, const at::Tensor& other) {
-  return rows.view({other.size(0), other.size(2), other.size(3), rows.size(1)}).permute({0, 3, 1, 2});
-}
-
-/// x with zeros in channels that it does not have.
-at::Tensor with_channels(const at::Tensor& x, int64_t channels) {
-  return at::constant_pad_nd(x, {0, 0, 0, 0, 0, channels - x.size(1)}).contiguous(at::MemoryFormat::ChannelsLast);
-}
-
-/// A weight of few input channels with as many as tensor cores take at once, or undefined: cuDNN has its fast kernels for
-/// those alone.
-at::Tensor widened(const at::Tensor& weight) {
-  constexpr int64_t whole = 8;
-  const bool is_half = weight.scalar_type() != at::kFloat;
-  return is_half && weight.size(1) < whole && weight.size(2) > 1 ? with_channels(weight, whole) : at::Tensor();
-}
-
 /// [B, C] as [B, C, 1, 1].
 at::Tensor spatial(const at::Tensor& rows) { return rows.unsqueeze(-1).unsqueeze(-1); }
 
@@ -63,6 +43,15 @@ at::Tensor conv2d_as_set(const at::Tensor& x, const at::Tensor& weight, int64_t 
   return at::_convolution(x, weight, /*bias=*/{}, {stride, stride}, {padding, padding}, /*dilation=*/{1, 1}, transposed,
                           /*output_padding=*/{0, 0}, groups, /*benchmark=*/cuda::measures_algorithms(), deterministic,
                           context.userEnabledCuDNN(), tf32_allowed());
+}
+
+at::Tensor prepared(const at::Tensor& x, Before before) {
+  switch (before) {
+    case Before::nothing: return x;
+    case Before::zeros_right_below: return padded_right_below(x);
+    case Before::doubling: return resample(x, Resample::up);
+  }
+  return x;
 }
 
 Init fan_in_weight_init(int64_t fan_in) {
@@ -87,8 +76,7 @@ Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, ConvS
   } else if (target.device.is_cpu() && onednn::available(target.dtype)) {
     weight_ = OneDnnWeight{onednn::pack(weight, {shape.stride, shape.padding}, {1, shape.in, size.height, size.width})};
   } else if (cuda::serves(target.device, target.dtype)) {
-    weight_ = CudaWeight{weight.clone(at::MemoryFormat::ChannelsLast), std::make_unique<MeasuredWay>(),
-                         widened(weight), std::make_unique<MeasuredWay>()};
+    weight_ = std::make_unique<const CudaConvolution>(weight, bias_, shape);
   } else {
     weight_ = PlainWeight{weight.clone(at::MemoryFormat::ChannelsLast)};
   }
@@ -105,10 +93,13 @@ ConvolutionPtr Convolution::take(const Scope& scope, ConvShape shape, ImageSize 
   return layer;
 }
 
-at::Tensor Convolution::operator()(const at::Tensor& x, const Epilogue& epilogue) const {
+Convolution::~Convolution() = default;
+
+at::Tensor Convolution::operator()(const at::Tensor& image, const Epilogue& epilogue) const {
+  if (const auto* cuda = std::get_if<std::unique_ptr<const CudaConvolution>>(&weight_)) return (**cuda)(image, epilogue);
+  const auto x = prepared(image, shape_.before);
   if (const auto* weights = std::get_if<WinogradWeights<float>>(&weight_)) return winograd(**weights, x, epilogue);
   if (const auto* weights = std::get_if<WinogradWeights<uint16_t>>(&weight_)) return winograd(**weights, x, epilogue);
-  if (std::holds_alternative<CudaWeight>(weight_)) return on_cuda(x, epilogue);
   auto y = std::holds_alternative<OneDnnWeight>(weight_) ? onednn(x, epilogue) : plain(x, epilogue);
   return epilogue.divisor == 1 ? y : y.div_(epilogue.divisor);
 }
@@ -155,56 +146,11 @@ at::Tensor Convolution::onednn(const at::Tensor& x, const Epilogue& epilogue) co
 }
 
 at::Tensor Convolution::without_bias(const at::Tensor& x) const {
-  const auto& weight = std::get<CudaWeight>(weight_);
-  if (is_product()) return image_of(at::mm(pixel_rows(x), weight_columns(0, shape_.in)), x);
-  at::Tensor y;
-  const auto convolve = [&](const at::Tensor& input, const at::Tensor& by) {
-    y = conv2d_as_set(input, by, shape_.stride, shape_.padding).contiguous(at::MemoryFormat::ChannelsLast);
-    return true;
-  };
-  const auto as_it_is = [&] { convolve(x, weight.channels_last); };
-  const auto wide = [&] { return convolve(with_channels(x, weight.widened.size(1)), weight.widened); };
-  if (!weight.widened.defined() || !weight.width->second_is_faster(x, as_it_is, wide) || !wide()) as_it_is();
-  return y;
+  return std::get<std::unique_ptr<const CudaConvolution>>(weight_)->without_bias(x);
 }
 
 at::Tensor Convolution::without_bias_of_two(const at::Tensor& x, const at::Tensor& second) const {
-  auto y = at::mm(pixel_rows(x), weight_columns(0, x.size(1)));
-  y.addmm_(pixel_rows(second), weight_columns(x.size(1), second.size(1)));
-  return image_of(y, x);
-}
-
-/// [in, out] of a product over the pixels: the rows of some input channels.
-at::Tensor Convolution::weight_columns(int64_t first, int64_t count) const {
-  const auto& weight = std::get<CudaWeight>(weight_).channels_last;
-  return weight.view({shape_.out, shape_.in}).narrow(1, first, count).t();
-}
-
-at::Tensor Convolution::on_cuda(const at::Tensor& x, const Epilogue& epilogue) const {
-  const auto residual =
-      epilogue.residual.defined() ? epilogue.residual.contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
-  const auto& bias = epilogue.bias != nullptr ? *epilogue.bias : bias_;
-  const bool simple = !epilogue.offset.defined() && epilogue.divisor == 1;
-  if (is_product() && simple && !residual.defined()) {
-    // cuBLAS adds the bias.
-    return image_of(at::addmm(bias.values, pixel_rows(x), weight_columns(0, shape_.in)), x);
-  }
-  at::Tensor y;
-  const auto ours = [&] {
-    y = without_bias(x);
-    if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));
-    cuda::add_bias_residual_(y, bias.floats, residual, static_cast<float>(1 / epilogue.divisor));
-  };
-  const auto& weight = std::get<CudaWeight>(weight_);
-  const auto cudnns = [&] {
-    const auto extent = [&](int64_t size) { return (size + 2 * shape_.padding - shape_.kernel) / shape_.stride + 1; };
-    y = at::empty({x.size(0), shape_.out, extent(x.size(2)), extent(x.size(3))},
-                  x.options().memory_format(at::MemoryFormat::ChannelsLast));
-    return cuda::convolution_bias_residual({x.contiguous(at::MemoryFormat::ChannelsLast), weight.channels_last, bias.values,
-                                            residual, shape_.stride, shape_.padding}, y);
-  };
-  if (!simple || !weight.epilogue->second_is_faster(x, ours, cudnns) || !cudnns()) ours();
-  return y;
+  return std::get<std::unique_ptr<const CudaConvolution>>(weight_)->without_bias_of_two(x, second);
 }
 
 at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) const {
@@ -216,7 +162,7 @@ at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) con
 
 at::Tensor Convolution::weight() const {
   if (const auto* weight = std::get_if<OneDnnWeight>(&weight_)) return weight->packed.to_dense().contiguous();
-  if (const auto* weight = std::get_if<CudaWeight>(&weight_)) return weight->channels_last.contiguous();
+  if (const auto* cuda = std::get_if<std::unique_ptr<const CudaConvolution>>(&weight_)) return (*cuda)->weight().contiguous();
   if (const auto* weight = std::get_if<PlainWeight>(&weight_)) return weight->channels_last.contiguous();
   auto oihw = at::empty({shape_.out, shape_.in, shape_.kernel, shape_.kernel}, dtype_);
   if (const auto* weights = std::get_if<WinogradWeights<float>>(&weight_)) {

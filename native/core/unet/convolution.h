@@ -1,6 +1,5 @@
 #pragma once
 
-#include "core/unet/measured_way.h"
 #include "core/unet/parameters.h"
 #include "kernels/conv3x3.h"
 
@@ -10,12 +9,16 @@
 
 namespace nd {
 
+/// What is done to an image before it is convolved: zeros for a column on the right and a row below, or nearest neighbours.
+enum class Before { nothing, zeros_right_below, doubling };
+
 struct ConvShape {
   int64_t in;
   int64_t out;
   int64_t kernel;
   int64_t stride = 1;
   int64_t padding = 0;
+  Before before = Before::nothing;
 };
 
 /// Height and width of the activations that a layer mostly sees: what weights are laid out for. Others work too.
@@ -41,6 +44,8 @@ struct Epilogue {
   const ConvolutionBias* bias = nullptr;  // in place of the layer's own, where the kernels of CUDA serve
 };
 
+class CudaConvolution;
+
 /// A convolution whose weights lie once in memory, in the form that the fastest way of this device and dtype wants: our own
 /// Winograd kernel for 3×3 on the CPU, oneDNN's prepacked convolution for the rest there, cuDNN's and cuBLAS's products with
 /// an epilogue of our own on CUDA, libtorch's plain one elsewhere.
@@ -48,10 +53,11 @@ class Convolution {
  public:
   /// weight [out, in, k, k] and bias [out], in the target's dtype and on its device; undefined ones make an empty shell.
   Convolution(const at::Tensor& weight, const at::Tensor& bias, ConvShape shape, ModelTarget target, ImageSize size);
+  ~Convolution();
   /// Takes `weight` and `bias` of the scope, and keeps them for it.
   static std::shared_ptr<const Convolution> take(const Scope& scope, ConvShape shape, ImageSize size);
 
-  /// x: [B, in, H, W] in NHWC memory, and so is the result.
+  /// x: [B, in, H, W] in NHWC memory, before what shape.before says; NHWC too is the result, or the first channels of a wider one.
   at::Tensor operator()(const at::Tensor& x, const Epilogue& epilogue = {}) const;
 
   /// conv(x) alone, where the kernels of CUDA serve: what reads it next adds the bias.
@@ -66,22 +72,11 @@ class Convolution {
   template <typename T>
   at::Tensor winograd(const kernels::Conv3x3Weights<T>& weights, const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor onednn(const at::Tensor& x, const Epilogue& epilogue) const;
-  at::Tensor on_cuda(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor plain(const at::Tensor& x, const Epilogue& epilogue) const;
-  /// Whether it is a product over the pixels, whose channels lie side by side.
-  bool is_product() const { return shape_.kernel == 1 && shape_.stride == 1 && shape_.padding == 0; }
-  at::Tensor weight_columns(int64_t first, int64_t count) const;
-
   template <typename T>
   using WinogradWeights = std::unique_ptr<const kernels::Conv3x3Weights<T>>;
   struct OneDnnWeight {
     at::Tensor packed;
-  };
-  struct CudaWeight {
-    at::Tensor channels_last;
-    std::unique_ptr<MeasuredWay> epilogue;  // ours, or cuDNN's
-    at::Tensor widened;                     // with zeros for more input channels, or undefined
-    std::unique_ptr<MeasuredWay> width;     // as it is, or widened
   };
   struct PlainWeight {
     at::Tensor channels_last;
@@ -90,11 +85,15 @@ class Convolution {
   ConvShape shape_;
   at::ScalarType dtype_;
   ConvolutionBias bias_;
-  std::variant<std::monostate, WinogradWeights<float>, WinogradWeights<uint16_t>, OneDnnWeight, CudaWeight, PlainWeight>
+  std::variant<std::monostate, WinogradWeights<float>, WinogradWeights<uint16_t>, OneDnnWeight,
+               std::unique_ptr<const CudaConvolution>, PlainWeight>
       weight_;
 };
 
 using ConvolutionPtr = std::shared_ptr<const Convolution>;
+
+/// x after what is done to it before it is convolved.
+at::Tensor prepared(const at::Tensor& x, Before before);
 
 /// libtorch's convolution or its transpose, without a bias: TF32 only where allow_tf32 has it, algorithms measured while
 /// cuda::MeasuredAlgorithms lives on this thread.

@@ -45,9 +45,10 @@ void DownBlock::take_downsampler(const Scope& scope, const Shape& shape, const U
     resnet.resample = Resample::down;
     downsample_resnet_.emplace(scope / "downsamplers" / 0, resnet, config, projections, size);
   } else {
-    pad_before_conv_ = config.downsample_padding == 0;
+    // With padding 0, DDPM's original network pads the right and the lower edge alone.
+    const auto before = config.downsample_padding == 0 ? Before::zeros_right_below : Before::nothing;
     downsample_conv_ = Convolution::take(scope / "downsamplers" / 0 / "conv",
-                                         {shape.out, shape.out, 3, 2, config.downsample_padding}, size);
+                                         {shape.out, shape.out, 3, 2, config.downsample_padding, before}, size);
   }
 }
 
@@ -58,9 +59,7 @@ void DownBlock::operator()(Flow& flow, const Condition& condition) const {
     flow.residuals.push_back(flow.hidden);
   }
   if (downsample_conv_) {
-    // With padding 0, DDPM's original network pads the right and the lower edge alone.
-    const auto padded = pad_before_conv_ ? padded_right_below(flow.hidden) : flow.hidden;
-    flow.hidden = (*downsample_conv_)(padded);
+    flow.hidden = (*downsample_conv_)(flow.hidden);
   } else if (downsample_resnet_) {
     flow.hidden = (*downsample_resnet_)(flow.hidden, condition);
   } else {

@@ -39,7 +39,6 @@ class DownBlock {
   std::vector<Attention> attentions_;
   // One of these halves the image, or none does.
   ConvolutionPtr downsample_conv_;
-  bool pad_before_conv_ = false;
   std::optional<ResnetBlock> downsample_resnet_;
   ConvolutionPtr skip_conv_;  // with the ResNet downsampler of a Skip block
 };

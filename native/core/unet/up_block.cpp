@@ -63,7 +63,7 @@ void UpBlock::take_upsampler(const Scope& scope, const Shape& shape, const UNet2
     upsample_resnet_.emplace(scope / "upsamplers" / 0, upsampler_shape(shape, config), config, projections, size);
   } else {
     upsample_conv_ =
-        Convolution::take(scope / "upsamplers" / 0 / "conv", {shape.out, shape.out, 3, 1, 1}, size.doubled());
+        Convolution::take(scope / "upsamplers" / 0 / "conv", {shape.out, shape.out, 3, 1, 1, Before::doubling}, size.doubled());
   }
 }
 
@@ -75,7 +75,7 @@ void UpBlock::operator()(Flow& flow, const Condition& condition) const {
     if (!skip_ && !attentions_.empty()) flow.hidden = attentions_[i](flow.hidden);
   }
   if (skip_) apply_skip(flow);
-  if (upsample_conv_) flow.hidden = (*upsample_conv_)(resample(flow.hidden, Resample::up));
+  if (upsample_conv_) flow.hidden = (*upsample_conv_)(flow.hidden);
   if (upsample_resnet_) flow.hidden = (*upsample_resnet_)(flow.hidden, condition);
 }
 

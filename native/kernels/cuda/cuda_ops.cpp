@@ -94,6 +94,16 @@ at::Tensor pad_right_below(const at::Tensor& x) {
   return y;
 }
 
+at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias) {
+  const c10::cuda::CUDAGuard guard(z.device());
+  check_nhwc(z);
+  const int64_t batch = z.size(0), channels = z.size(1) / 4, height = z.size(2) - 1, width = z.size(3) - 1;
+  const auto y = at::empty({batch, channels, 2 * height, 2 * width}, z.options().memory_format(at::MemoryFormat::ChannelsLast));
+  launch::join_phases(element_of(z), z.const_data_ptr(), bias.const_data_ptr<float>(), y.mutable_data_ptr(), batch, height,
+                      width, channels, stream());
+  return y;
+}
+
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& rows) {
   const c10::cuda::CUDAGuard guard(table.device());
   const auto to = at::empty({rows.size(0), table.size(1)}, table.options());

@@ -82,6 +82,11 @@ void upsample_nearest(const PixelCall& call, const void* x, void* y, Stream stre
 /// y: [batch, height + 1, width + 1], x with zeros on the right and below.
 void pad_right_below(const PixelCall& call, const void* x, void* y, Stream stream);
 
+/// y[2i + a, 2j + b] = z[i + a, j + b, 2a + b] + bias: the four convolutions that are one of a doubled image. z: [batch,
+/// height + 1, width + 1, 4, channels], y: [batch, 2·height, 2·width, channels].
+void join_phases(Element element, const void* z, const float* bias, void* y, int64_t batch, int64_t height, int64_t width,
+                 int64_t channels, Stream stream);
+
 /// to[i] = table[rows[i]], of `width` floats; NaN where there is no such row.
 void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,
                  Stream stream);

@@ -84,6 +84,20 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
+template <typename T, int kCount>
+__global__ void __launch_bounds__(kThreads)
+    join_phases_kernel(const T* z, const float* bias, T* y, int64_t y_rows, int height, int width, int channels) {
+  each_word(y_rows, 2 * width, channels / kCount, [&](int64_t y_row, int column, int word) {
+    const int64_t image = y_row / (2 * height);
+    const int row = static_cast<int>(y_row % (2 * height)), a = row % 2, b = column % 2, channel = word * kCount;
+    const int64_t pixel = (image * (height + 1) + row / 2 + a) * (width + 1) + column / 2 + b;
+    float v[kCount];
+    load(z + (pixel * 4 + 2 * a + b) * channels + channel, v);
+    add_row(bias + channel, v);
+    store(y + (y_row * 2 * width + column) * channels + channel, v);
+  });
+}
+
 /// visit(a word to copy by, words of a pixel): the widest that size and places allow.
 template <typename Visit>
 void with_words(const PixelCall& call, const void* x, const void* y, const Visit& visit) {
@@ -106,6 +120,24 @@ void upsample_nearest(const PixelCall& call, const void* x, void* y, Stream stre
     using Word = decltype(word);
     launch(upsample_kernel<Word>, grid_for(call.width * pixel_words, rows, kThreads), kThreads, 0, stream,
            static_cast<const Word*>(x), static_cast<Word*>(y), rows, static_cast<int>(call.width), pixel_words);
+  });
+}
+
+void join_phases(Element element, const void* z, const float* bias, void* y, int64_t batch, int64_t height, int64_t width,
+                 int64_t channels, Stream stream) {
+  const int64_t y_rows = batch * 2 * height;
+  if (y_rows * width * channels <= 0) return;
+  dispatch(element, [&](auto type) {
+    using T = typename decltype(type)::type;
+    const auto run = [&](auto kernel, int64_t count) {
+      launch(kernel, grid_for(2 * width * (channels / count), y_rows, kThreads), kThreads, 0, stream, static_cast<const T*>(z),
+             bias, static_cast<T*>(y), y_rows, static_cast<int>(height), static_cast<int>(width), static_cast<int>(channels));
+    };
+    if (channels % kVectorOf<T> == 0 && aligned_16(z) && aligned_16(y)) {
+      run(join_phases_kernel<T, kVectorOf<T>>, kVectorOf<T>);
+    } else {
+      run(join_phases_kernel<T, 1>, 1);
+    }
   });
 }
 

@@ -100,9 +100,43 @@ TEST("pixels are doubled, or get zeros on the right and below, whatever their by
   }
 }
 
+TEST("phases become the pixels of an image twice as wide and high, with their bias") {
+  struct Size {
+    int64_t batch, height, width, channels;
+  };
+  for (const Size& s : {Size{1, 1, 1, 1}, Size{2, 3, 2, 8}, Size{1, 2, 5, 20}, Size{2, 4, 3, 32}}) {
+    for (const Element element : values::kElements) {
+      const int64_t numel = s.batch * (s.height + 1) * (s.width + 1) * 4 * s.channels;
+      const auto z = values::rounded(element, values::random(numel, 1)), bias = values::random(s.channels, 2);
+      const DeviceBuffer<unsigned char> device_z(values::encode(element, z));
+      const DeviceBuffer<float> device_bias(bias);
+      const DeviceBuffer<unsigned char> y(static_cast<size_t>(4 * s.batch * s.height * s.width * s.channels) *
+                                          values::size_of(element));
+      join_phases(element, device_z.get(), device_bias.get(), y.get(), s.batch, s.height, s.width, s.channels, nullptr);
+      const auto got = values::decode(element, y.values());
+      size_t at = 0;
+      for (int64_t image = 0; image < s.batch; ++image) {
+        for (int64_t row = 0; row < 2 * s.height; ++row) {
+          for (int64_t column = 0; column < 2 * s.width; ++column) {
+            for (int64_t c = 0; c < s.channels; ++c, ++at) {
+              const int64_t a = row % 2, b = column % 2, i = row / 2 + a, j = column / 2 + b;
+              const int64_t pixel = (image * (s.height + 1) + i) * (s.width + 1) + j;
+              const double exact = double{z[static_cast<size_t>((pixel * 4 + 2 * a + b) * s.channels + c)]} +
+                                   bias[static_cast<size_t>(c)];
+              EXPECT_NEAR(got[at], exact, 0.5 * values::spacing(element, exact) + 3e-7);
+            }
+          }
+        }
+      }
+      EXPECT(y.margins_hold());
+    }
+  }
+}
+
 TEST("nothing to add and nothing to gather launch nothing") {
   add_bias_residual(Element::f32, nullptr, nullptr, nullptr, 0, nullptr, 1, nullptr, 0, 4, 4, nullptr);
   gather_rows(nullptr, 4, nullptr, 0, 4, nullptr, nullptr);
   upsample_nearest({0, 4, 4, 8}, nullptr, nullptr, nullptr);
   pad_right_below({1, 4, 4, 0}, nullptr, nullptr, nullptr);
+  join_phases(Element::f32, nullptr, nullptr, nullptr, 1, 0, 4, 4, nullptr);
 }

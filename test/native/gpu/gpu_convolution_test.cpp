@@ -17,10 +17,10 @@ using namespace nd::test;
 namespace {
 
 struct Shape {
-  int64_t in, size, out, stride = 1, padding = 1;
+  int64_t in, size, out, stride = 1, padding = 1, padding_after = padding;
 };
-constexpr Shape kShapes[] = {{128, 32, 128},       {256, 8, 256},       {512, 4, 256},       {128, 16, 256},
-                             {128, 33, 128, 2, 0}, {256, 8, 256, 2, 1}, {512, 5, 256, 2, 0}, {128, 16, 256, 2, 1}};
+constexpr Shape kShapes[] = {{128, 32, 128}, {256, 8, 256}, {512, 4, 256}, {128, 16, 256}, {256, 8, 256, 2, 1}, {128, 32, 128, 2, 0, 1},
+                             {256, 4, 512, 2, 0, 1}, {128, 33, 128, 2, 0}, {8, 32, 128}, {128, 32, 8}};
 
 /// Rounded to the dtype, on the CPU.
 at::Tensor draw(at::IntArrayRef sizes, at::ScalarType dtype, uint64_t seed) {
@@ -36,8 +36,10 @@ struct Case {
     const double scale = 1 / std::sqrt(9.0 * static_cast<double>(shape.in));
     const auto weight = (draw({shape.out, shape.in, 3, 3}, at::kFloat, 2) * scale).to(dtype);
     const auto bias = draw({shape.out}, dtype, 3);
-    expected = at::conv2d(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble), shape.stride, shape.padding);
-    call = {nhwc(x), nhwc(weight), bias.to(kGpu), {}, shape.stride, shape.padding};
+    const int64_t before = shape.padding, after = shape.padding_after;
+    const auto padded = at::constant_pad_nd(x.to(at::kDouble), {before, after, before, after});
+    expected = at::conv2d(padded, weight.to(at::kDouble), bias.to(at::kDouble), shape.stride);
+    call = {nhwc(x), nhwc(weight), bias.to(kGpu), {}, shape.stride, before, after};
     bias_float = call.bias.to(at::kFloat);
     if (!with_residual) return;
     const auto residual = draw(expected.sizes(), dtype, 4);
@@ -50,7 +52,8 @@ struct Case {
   }
   /// The other way: cuDNN's convolution, and a pass of ours.
   at::Tensor apart() const {
-    const auto y = conv2d_as_set(call.x, call.weight, call.stride, call.padding).contiguous(at::MemoryFormat::ChannelsLast);
+    const auto x = call.padding_after > call.padding ? cuda::pad_right_below(call.x) : call.x;
+    const auto y = conv2d_as_set(x, call.weight, call.stride, call.padding).contiguous(at::MemoryFormat::ChannelsLast);
     cuda::add_bias_residual_(y, bias_float, call.residual, 1);
     return y;
   }
@@ -95,8 +98,8 @@ void expect_right(at::ScalarType dtype, double tolerance) {
         const auto fused = [&] { return cuda::convolution_bias_residual(given.call, y); };
         const bool served = fused();
         const double apart_us = 1e6 * cuda::best_seconds(kGpu, [&] { given.apart(); });
-        std::printf("  %2ld x %2ldx%2ld %3ld -> %3ld, stride %ld, padding %ld%s: apart %6.1f µs, ", batch, shape.size,
-                    shape.size, shape.in, shape.out, shape.stride, shape.padding, with_residual ? ", residual" : "          ",
+        std::printf("  %2ld x %2ldx%2ld %3ld -> %3ld, stride %ld, padding %ld %ld%s: apart %6.1f µs, ", batch, shape.size,
+                    shape.size, shape.in, shape.out, shape.stride, shape.padding, shape.padding_after, with_residual ? ", residual" : "          ",
                     apart_us);
         if (!served) {
           std::printf("not served in one\n");
