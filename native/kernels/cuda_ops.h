@@ -42,6 +42,9 @@ at::Tensor pad_right_below(const at::Tensor& x);
 /// phase 2a + b of (i + a, j + b), plus bias ([C] float).
 at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias);
 
+/// The draw of that seed into `to`, float and dense: the bits of kernels::philox_normal.
+void philox_normal(const at::Tensor& to, uint64_t seed, uint32_t draw);
+
 /// table[rows], float; NaN where there is no such row. Unlike index_select it looks at nothing on the host.
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& rows);
 

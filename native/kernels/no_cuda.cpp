@@ -28,6 +28,7 @@ void group_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, Channel
 at::Tensor upsample_nearest(const at::Tensor&) { not_built(); }
 at::Tensor pad_right_below(const at::Tensor&) { not_built(); }
 at::Tensor join_phases(const at::Tensor&, const at::Tensor&) { not_built(); }
+void philox_normal(const at::Tensor&, uint64_t, uint32_t) { not_built(); }
 void add_bias_residual_(const at::Tensor&, const at::Tensor&, const at::Tensor&, float) { not_built(); }
 at::Tensor gather_rows(const at::Tensor&, const at::Tensor&) { not_built(); }
 void gather_samples(DeviceSteps, const at::Tensor&, const at::Tensor&) { not_built(); }

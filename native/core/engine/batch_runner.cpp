@@ -64,8 +64,7 @@ std::optional<StepTime> BatchRunner::run(const std::vector<RunningRequest*>& bat
   const auto target = denoiser_->target();
   std::vector<RunningRequest*> starting, going;
   std::copy_if(batch.begin(), batch.end(), std::back_inserter(starting), [](const auto* one) { return !one->begun(); });
-  const auto cores = target.device.is_cpu() ? Cores::all : Cores::one;
-  if (!starting.empty()) for_each(starting, cores, [&](RunningRequest& request) { begin(request, target); });
+  begin_all(starting);
   std::copy_if(batch.begin(), batch.end(), std::back_inserter(going), [](const auto* one) { return !one->error; });
   if (going.empty()) return std::nullopt;
   if (going.front()->on_device) return device_->run(going);
@@ -74,6 +73,14 @@ std::optional<StepTime> BatchRunner::run(const std::vector<RunningRequest*>& bat
   const auto seconds = seconds_since(start, target.device);
   step_batch(going, output, target);
   return StepTime{key_of(*going.front()), static_cast<int64_t>(going.size()), seconds};
+}
+
+void BatchRunner::begin_all(const std::vector<RunningRequest*>& starting) const {
+  if (starting.empty()) return;
+  const auto target = denoiser_->target();
+  if (starting.front()->on_device) return begin_on_device(starting, target);
+  const auto cores = target.device.is_cpu() ? Cores::all : Cores::one;
+  for_each(starting, cores, [&](RunningRequest& request) { begin(request, target); });
 }
 
 BatchKey BatchRunner::key_of(const RunningRequest& request) const {

@@ -36,6 +36,7 @@ class BatchRunner {
   double trial(SampleShape shape, int64_t batch, const std::atomic<bool>& cancelled);
 
  private:
+  void begin_all(const std::vector<RunningRequest*>& starting) const;
   BatchKey key_of(const RunningRequest& request) const;
   at::Tensor predict(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) const;
 

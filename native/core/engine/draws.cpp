@@ -32,8 +32,10 @@ at::Tensor copy_of(const at::Tensor& given, const at::TensorOptions& options) {
   return copy;
 }
 
+std::vector<int64_t> sizes_of(const SampleRequest& asked) { return {1, asked.shape[0], asked.shape[1], asked.shape[2]}; }
+
 at::Tensor draw(const SampleRequest& asked, uint32_t index, const ModelTarget& target) {
-  const std::vector<int64_t> sizes{1, asked.shape[0], asked.shape[1], asked.shape[2]};
+  const auto sizes = sizes_of(asked);
   if (asked.philox_seed) {
     auto z = at::empty(sizes, at::kFloat);
     kernels::philox_normal(z.mutable_data_ptr<float>(), z.numel(), {*asked.philox_seed, index});
@@ -42,6 +44,19 @@ at::Tensor draw(const SampleRequest& asked, uint32_t index, const ModelTarget& t
   const auto given = asked.generator.defined() ? std::vector{asked.generator} : std::vector<at::Generator>{};
   const bool on_host = asked.generator.defined() && asked.generator.device().is_cpu();
   return on_target(randn(sizes, given, at::device(on_host ? at::kCPU : target.device).dtype(target.dtype)), target);
+}
+
+/// x_T of torch's numbers, drawn side by side into memory that one copy takes to the device.
+void draw_together(const std::vector<RunningRequest*>& requests, const ModelTarget& target) {
+  auto sizes = sizes_of(requests.front()->asked);
+  sizes.front() = static_cast<int64_t>(requests.size());
+  const auto host = at::empty(sizes, at::dtype(at::kFloat).pinned_memory(true));
+  for (size_t i = 0; i < requests.size(); ++i) requests[i]->x = host.narrow(0, static_cast<int64_t>(i), 1);
+  for_each(requests, Cores::all, [&](RunningRequest& request) {
+    request.x.copy_(draw(request.asked, 0, {at::kCPU, target.dtype}));
+  });
+  const auto sent = host.to(target.device, /*non_blocking=*/true);
+  for (size_t i = 0; i < requests.size(); ++i) requests[i]->x = sent.narrow(0, static_cast<int64_t>(i), 1).clone();
 }
 
 bool share_a_generator(const std::vector<RunningRequest*>& requests) {
@@ -81,6 +96,30 @@ void begin(RunningRequest& request, const ModelTarget& target) {
   request.x = asked.image.defined()
                   ? add_noise(*asked.plan->scheduler, copy_of(asked.image, options), z, {request.next().timestep})
                   : z;
+}
+
+void begin_on_device(const std::vector<RunningRequest*>& requests, const ModelTarget& target) {
+  const auto begin_one = [&](RunningRequest& request) { begin(request, target); };
+  if (share_a_generator(requests)) return for_each(requests, Cores::one, begin_one);  // in their order
+  std::vector<RunningRequest*> by_philox, by_torch, others;
+  for (auto* request : requests) {
+    const auto& asked = request->asked;
+    const bool draws = !asked.start.defined() && !asked.image.defined();
+    const bool on_host = asked.generator.defined() && asked.generator.device().is_cpu();
+    (!draws ? others : asked.philox_seed ? by_philox : on_host ? by_torch : others).push_back(request);
+  }
+  for_each(others, Cores::one, begin_one);
+  for_each(by_philox, Cores::one, [&](RunningRequest& request) {
+    auto x = at::empty(sizes_of(request.asked), at::device(target.device).dtype(at::kFloat));
+    cuda::philox_normal(x, *request.asked.philox_seed, 0);
+    request.x = std::move(x);
+  });
+  if (by_torch.empty()) return;
+  try {
+    draw_together(by_torch, target);
+  } catch (...) {
+    for (auto* request : by_torch) request->error = std::current_exception();
+  }
 }
 
 at::Tensor draw_step(const RunningRequest& request, const ModelTarget& target) {

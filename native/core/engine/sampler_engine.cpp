@@ -5,7 +5,6 @@
 
 #include "core/engine/thread_share.h"
 #include "core/errors.h"
-#include "core/sampling/pixels.h"
 #include "core/thread_budget.h"
 
 namespace nd {
@@ -16,12 +15,6 @@ double seconds_between(EngineClock::time_point from, EngineClock::time_point to)
 }
 
 std::exception_ptr error_of(ErrorCode code, const char* message) { return std::make_exception_ptr(Error(code, message)); }
-
-at::Tensor output_of(const at::Tensor& x, SampleOutput output) {
-  const c10::InferenceMode inference;
-  if (output == SampleOutput::latent) return x.squeeze(0).to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-  return to_pixels(x, output == SampleOutput::uint8 ? PixelFormat::uint8 : PixelFormat::unit_float).squeeze(0);
-}
 
 }  // namespace
 
@@ -104,6 +97,7 @@ void SamplerEngine::loop() {
     expire();
     announce_room();  // where requests that were cancelled or late gave theirs up
     run_step();
+    if (policy_.empty()) deliver();
     warm_up_some();
     count_busy();  // before anyone hears of what was done in it
     tell();
@@ -206,18 +200,26 @@ void SamplerEngine::run_step() {
 
   // 3. settle
   const auto samples = static_cast<int64_t>(batch.size());
-  for (auto* request : batch) settle(*request);
+  deliver();  // what the call before has brought: the device is past it
+  std::vector<RunningRequest*> leaving;
+  for (auto* request : batch) settle(*request, leaving);
+  if (!leaving.empty()) leave(leaving);
   if (took) policy_.ran(took->key, took->samples, took->seconds);
   const std::lock_guard lock(mutex_);
   meter_.ran(samples, took ? took->seconds : 0, EngineClock::now());
   batch_limit_ = policy_.limit(selected.key);
 }
 
-void SamplerEngine::settle(RunningRequest& request) {
+void SamplerEngine::settle(RunningRequest& request, std::vector<RunningRequest*>& leaving) {
   try {
     if (request.error) std::rethrow_exception(request.error);
     if (request.asked.reports_steps) report_step(request);
-    if (request.done()) finish(request);
+    if (!request.done()) return;
+    if (request.on_device) {
+      leaving.push_back(&request);
+    } else {
+      finish(request, output_of(request.x, request.asked.output));
+    }
   } catch (...) {
     fail_request(request.id, std::current_exception());
   }
@@ -233,8 +235,27 @@ void SamplerEngine::report_step(const RunningRequest& request) {
                      .output = request.x0.defined() ? output_of(request.x0, request.asked.output) : at::Tensor()});
 }
 
-void SamplerEngine::finish(const RunningRequest& request) {
-  EngineEvent event{.kind = EngineEvent::Kind::done, .id = request.id, .output = output_of(request.x, request.asked.output)};
+/// Their last step is under way: they run no further, and are done when it is.
+void SamplerEngine::leave(const std::vector<RunningRequest*>& requests) {
+  for (const auto* request : requests) leave_lists(*request);
+  try {
+    leaving_ = std::make_unique<Outputs>(requests);
+  } catch (...) {
+    for (const auto* request : requests) fail_request(request->id, std::current_exception());
+  }
+}
+
+void SamplerEngine::deliver() {
+  const auto outputs = std::exchange(leaving_, nullptr);
+  if (!outputs) return;
+  outputs->land([this](uint64_t id, const at::Tensor& output) {
+    const auto found = requests_.find(id);
+    if (found != requests_.end()) finish(*found->second, output);  // or it was cancelled meanwhile
+  });
+}
+
+void SamplerEngine::finish(const RunningRequest& request, at::Tensor output) {
+  EngineEvent event{.kind = EngineEvent::Kind::done, .id = request.id, .output = std::move(output)};
   const auto now = EngineClock::now();
   event.milliseconds = 1e3 * seconds_between(request.submitted, now);
   {
@@ -257,9 +278,14 @@ void SamplerEngine::fail_request(uint64_t id, std::exception_ptr error) {
   forget(*found->second);
 }
 
-void SamplerEngine::forget(const RunningRequest& request) {
+/// Nothing makes it run, or end for being late.
+void SamplerEngine::leave_lists(const RunningRequest& request) {
   policy_.remove(request.id);
   if (request.asked.deadline) deadlines_.erase({*request.asked.deadline, request.id});
+}
+
+void SamplerEngine::forget(const RunningRequest& request) {
+  leave_lists(request);
   {
     const std::lock_guard lock(mutex_);
     --(request.running ? running_ : queued_);
@@ -280,6 +306,7 @@ void SamplerEngine::announce_room() {
 }
 
 void SamplerEngine::end_all() {
+  deliver();
   const auto closed = error_of(ErrorCode::closed, "the engine was closed");
   while (!requests_.empty()) fail_request(requests_.begin()->first, closed);
   warm_ups_.fail_all(closed, events_);

@@ -9,6 +9,7 @@
 
 #include "core/engine/batch_runner.h"
 #include "core/engine/engine_meter.h"
+#include "core/engine/outputs.h"
 #include "core/engine/request.h"
 #include "core/engine/warm_up.h"
 
@@ -59,10 +60,13 @@ class SamplerEngine {
   void expire();
   void warm_up_some();
   void run_step();
-  void settle(RunningRequest& request);
+  void settle(RunningRequest& request, std::vector<RunningRequest*>& leaving);
   void report_step(const RunningRequest& request);
-  void finish(const RunningRequest& request);
+  void leave(const std::vector<RunningRequest*>& requests);
+  void deliver();
+  void finish(const RunningRequest& request, at::Tensor output);
   void fail_request(uint64_t id, std::exception_ptr error);
+  void leave_lists(const RunningRequest& request);
   void forget(const RunningRequest& request);
   void announce_room();
   void end_all();
@@ -78,6 +82,7 @@ class SamplerEngine {
   BatchPolicy policy_;
   std::unordered_map<uint64_t, std::unique_ptr<RunningRequest>> requests_;
   std::set<std::pair<EngineClock::time_point, uint64_t>> deadlines_;
+  std::unique_ptr<Outputs> leaving_;  // of the last step's requests that it finished, on CUDA
   WarmUps warm_ups_;
   std::vector<EngineEvent> events_;
   EngineClock::time_point counted_;  // up to here busy time is counted

@@ -104,6 +104,11 @@ at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias) {
   return y;
 }
 
+void philox_normal(const at::Tensor& to, uint64_t seed, uint32_t draw) {
+  const c10::cuda::CUDAGuard guard(to.device());
+  launch::philox_normal(to.mutable_data_ptr<float>(), to.numel(), seed, draw, stream());
+}
+
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& rows) {
   const c10::cuda::CUDAGuard guard(table.device());
   const auto to = at::empty({rows.size(0), table.size(1)}, table.options());
