@@ -41,26 +41,42 @@ note() { # NAME STATUS SECONDS REMARK
 
 # run NAME LIMIT LOG COMMAND…: status 77 is skipped. Sets STATUS.
 run() {
-  local name=$1 limit=$2 log=$3 started=$SECONDS left=$((SECONDS_IN_ALL - SECONDS)) remark
+  start "$@"
+  finish "$1"
+}
+
+# The same in two: others may run meanwhile.
+declare -A LIMITS STARTED LOGS PIDS
+start() { # NAME LIMIT LOG COMMAND…
+  local name=$1 limit=$2 log=$3 left=$((SECONDS_IN_ALL - SECONDS))
   shift 3
-  STATUS=0
   [ "$left" -lt "$limit" ] && limit=$left
+  LIMITS[$name]=$limit STARTED[$name]=$SECONDS LOGS[$name]=$log
+  [ "$limit" -lt 5 ] && return
+  { printf '== %s: %s\n' "$name" "$*"; timeout -k 5 "$limit" "$@"; } > "$WORK/$name.out" 2>&1 < /dev/null &
+  PIDS[$name]=$!
+}
+
+finish() { # NAME
+  local name=$1 limit=${LIMITS[$1]} log=${LOGS[$1]} seconds remark
   if [ "$limit" -lt 5 ]; then
     STATUS=77
     note "$name" skip 0 'no time was left'
     return
   fi
-  printf '== %s: %s\n' "$name" "$*" >> "$OUT/$log"
-  timeout -k 5 "$limit" "$@" >> "$OUT/$log" 2>&1 < /dev/null || STATUS=$?
-  remark=$(tail -n 1 "$OUT/$log" | cut -c1-100 | tr '\t' ' ')
+  STATUS=0
+  wait "${PIDS[$name]}" || STATUS=$?
+  seconds=$((SECONDS - STARTED[$name]))
+  cat "$WORK/$name.out" >> "$OUT/$log"
+  remark=$(tail -n 1 "$WORK/$name.out" | cut -c1-100 | tr '\t' ' ')
   case $STATUS in
-    0) note "$name" pass $((SECONDS - started)) "$remark" ;;
+    0) note "$name" pass "$seconds" "$remark" ;;
     77)
       # A program that finds no GPU where Python's torch does was not linked as it should be.
-      if [ "$CAPABILITY" = none ]; then note "$name" skip $((SECONDS - started)) "$remark"
-      else note "$name" fail $((SECONDS - started)) "$remark, but Python's torch sees one"; fi ;;
-    124 | 137) note "$name" fail $((SECONDS - started)) "not done after $limit s" ;;
-    *) note "$name" fail $((SECONDS - started)) "status $STATUS, $remark" ;;
+      if [ "$CAPABILITY" = none ]; then note "$name" skip "$seconds" "$remark"
+      else note "$name" fail "$seconds" "$remark, but Python's torch sees one"; fi ;;
+    124 | 137) note "$name" fail "$seconds" "not done after $limit s" ;;
+    *) note "$name" fail "$seconds" "status $STATUS, $remark" ;;
   esac
 }
 
@@ -142,30 +158,9 @@ if [ -x "$KERNEL_TESTS" ]; then
 else
   note 'kernel tests' fail 0 'not built'
 fi
-if [ -x "$BUILD/gpu_tests" ]; then
-  run 'gpu tests' 125 tests.log bash -c 'gpu_tests "$@"' _ "$BUILD/gpu_tests" "$ROOT/test/native/gpu" "$WORK"
-else
-  note 'gpu tests' fail 0 'not built'
-fi
-
-# --- benchmarks --------------------------------------------------------------------------------------------------------------
-if [ -x "$BUILD/gpu_bench" ]; then
-  run 'gpu bench' 130 bench.log "$BUILD/gpu_bench" "$WORK/bench.json" 95 0.5
-else
-  note 'gpu bench' fail 0 'not built'
-fi
-if [ "$CAPABILITY" = none ] || [ ! -x "$KERNEL_BENCH" ]; then
-  note 'kernel bench' skip 0 'no CUDA device, or not built'
-else
-  run 'kernel bench' 40 bench.log "$KERNEL_BENCH" "$WORK/kernels.json"
-fi
-PEERS_SECONDS=$((SECONDS_IN_ALL - SECONDS - 50))
-[ "$PEERS_SECONDS" -gt 150 ] && PEERS_SECONDS=150
-run peers $((PEERS_SECONDS + 15)) peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
-  --seconds "$PEERS_SECONDS" --arm-seconds 75
-
-# --- compute-sanitizer over the kernels' tests: slow, so last ------------------------------------------------------------------
+# compute-sanitizer over the kernels' tests, beside the others: nothing is timed here.
 SANITIZER=$(command -v compute-sanitizer || echo '')
+RUNNING=()
 sanitize() { # TOOL LIMIT [FILE]: a part of its own
   local tool=$1 limit=$2
   shift 2
@@ -176,11 +171,35 @@ sanitize() { # TOOL LIMIT [FILE]: a part of its own
   elif [ ! -x "$KERNEL_TESTS" ]; then
     note "$tool" fail 0 'not built'
   else
-    run "$tool" "$limit" sanitizer.log "$SANITIZER" --tool "$tool" --error-exitcode 9 --print-limit 20 "$KERNEL_TESTS" "$@"
+    start "$tool" "$limit" sanitizer.log "$SANITIZER" --tool "$tool" --error-exitcode 9 --print-limit 20 "$KERNEL_TESTS" "$@"
+    RUNNING+=("$tool")
   fi
 }
-sanitize memcheck 60
-sanitize racecheck 40 device_group_norm_test
+sanitize memcheck 100
+sanitize racecheck 100 device_group_norm_test
+if [ -x "$BUILD/gpu_tests" ]; then
+  run 'gpu tests' 125 tests.log bash -c 'gpu_tests "$@"' _ "$BUILD/gpu_tests" "$ROOT/test/native/gpu" "$WORK"
+else
+  note 'gpu tests' fail 0 'not built'
+fi
+for tool in "${RUNNING[@]}"; do finish "$tool"; done
+
+# --- benchmarks --------------------------------------------------------------------------------------------------------------
+BENCH_SECONDS=$(((SECONDS_IN_ALL - SECONDS) * 4 / 10))
+[ "$BENCH_SECONDS" -gt 95 ] && BENCH_SECONDS=95
+if [ -x "$BUILD/gpu_bench" ]; then
+  run 'gpu bench' $((BENCH_SECONDS + 35)) bench.log "$BUILD/gpu_bench" "$WORK/bench.json" "$BENCH_SECONDS" 0.5
+else
+  note 'gpu bench' fail 0 'not built'
+fi
+if [ "$CAPABILITY" = none ] || [ ! -x "$KERNEL_BENCH" ]; then
+  note 'kernel bench' skip 0 'no CUDA device, or not built'
+else
+  run 'kernel bench' 40 bench.log "$KERNEL_BENCH" "$WORK/kernels.json"
+fi
+PEERS_SECONDS=$((SECONDS_IN_ALL - SECONDS - 10))
+run peers $((PEERS_SECONDS + 5)) peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
+  --seconds "$PEERS_SECONDS" --arm-seconds 130
 
 # --- the addon, where Node is ------------------------------------------------------------------------------------------------------
 NODE=$(command -v "${NODE:-node}" || echo '')
