@@ -132,13 +132,15 @@ kernel_tests() {
 }
 export -f kernel_tests
 
-# Each file a process: what takes the device down for one does not for the others. They share the GPU.
-gpu_tests() { # PROGRAM SOURCES WORK
-  local file name worst=0
+# Each file a process: what takes the device down for one does not for the others. They share the GPU. What is not done in
+# time is ended, and says how far it came.
+gpu_tests() { # SECONDS PROGRAM SOURCES WORK
+  local file name worst=0 seconds=$1
+  shift
   for file in "$2"/*_test.cpp; do
     name=$(basename "$file" .cpp)
     # Threads that wait must not spin: together they are more than the cores.
-    (OMP_WAIT_POLICY=passive timeout -k 5 110 "$1" "$name" > "$3/$name.log" 2>&1; echo $? > "$3/$name.status") &
+    (OMP_WAIT_POLICY=passive timeout --foreground -k 2 "$seconds" "$1" "$name" > "$3/$name.log" 2>&1; echo $? > "$3/$name.status") &
   done
   wait
   for file in "$3"/gpu_*.status; do
@@ -178,7 +180,9 @@ sanitize() { # TOOL LIMIT [FILE]: a part of its own
 sanitize memcheck 100
 sanitize racecheck 100 device_group_norm_test
 if [ -x "$BUILD/gpu_tests" ]; then
-  run 'gpu tests' 125 tests.log bash -c 'gpu_tests "$@"' _ "$BUILD/gpu_tests" "$ROOT/test/native/gpu" "$WORK"
+  GPU_SECONDS=$((SECONDS_IN_ALL - SECONDS))
+  [ "$GPU_SECONDS" -gt 125 ] && GPU_SECONDS=125
+  run 'gpu tests' "$GPU_SECONDS" tests.log bash -c 'gpu_tests "$@"' _ $((GPU_SECONDS - 10)) "$BUILD/gpu_tests" "$ROOT/test/native/gpu" "$WORK"
 else
   note 'gpu tests' fail 0 'not built'
 fi

@@ -1,6 +1,7 @@
 #include "kernels/cudnn_convolution.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/cudnn/Handle.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
@@ -19,8 +20,7 @@
 namespace nd::cuda {
 namespace {
 
-/// How many ways are measured, and the memory that one may want meanwhile.
-constexpr int kMostPlans = 8;
+/// The memory that a way may want.
 constexpr int64_t kMostWorkspace = int64_t{256} << 20;
 
 enum Id : int64_t { x_id = 1, weight_id, bias_id, y_id, residual_id, sums_id, with_residual_id };
@@ -116,7 +116,7 @@ class Search {
       for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
         for (auto& config : cudnn::engine_configs(graph, mode)) {
           succeeds<std::exception>([&] { measure(std::move(config)); });
-          if (measured_ == kMostPlans) return;
+          if (measured_ == most_) return;
         }
       }
     });
@@ -138,6 +138,7 @@ class Search {
   const FusedConvolution& call_;
   const at::Tensor& y_;
   const cudnnHandle_t handle_;
+  const int most_ = at::globalContext().benchmarkLimitCuDNN();  // of libtorch's own searches too; 0: all
   int measured_ = 0;
   double least_ = std::numeric_limits<double>::infinity();
   std::optional<cudnn::Plan> best_;

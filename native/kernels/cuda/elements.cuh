@@ -124,6 +124,16 @@ struct Held {
     memcpy(lanes, &words[i / 2], sizeof lanes);
     return to_float(lanes[i % 2]);
   }
+  /// Of kSome elements from `first` on, an even number.
+  template <int kSome>
+  __device__ __forceinline__ void replace(int first, const float (&v)[kSome]) {
+    constexpr int kWords = kSome * static_cast<int>(sizeof(T)) / 4;
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) words[first * kWords / kSome + i] = word_of<T>(v, i);
+  }
+  __device__ __forceinline__ void store(T* to) const {
+    *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+  }
   __device__ __forceinline__ void keep_packed() {
     for (uint32_t& word : words) forget(word);
   }
@@ -134,6 +144,9 @@ struct Held<T, 1> {
 
   __device__ __forceinline__ void load(const T* from) { value = to_float(*from); }
   __device__ __forceinline__ float operator[](int) const { return value; }
+  template <int kSome>
+  __device__ __forceinline__ void replace(int, const float (&v)[kSome]) { value = v[0]; }
+  __device__ __forceinline__ void store(T* to) const { round_to(*to, value); }
   __device__ __forceinline__ void keep_packed() {}
 };
 

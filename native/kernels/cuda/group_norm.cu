@@ -6,12 +6,12 @@ namespace {
 
 /// What bounds a kernel's registers: more threads than a block has, so that an SM takes several blocks.
 template <int kHeld>
-constexpr int kBoundThreads = kHeld > kMostWideHeld ? 768 : kMostWideThreads;
+constexpr int kBoundThreads = kHeld > kMostWideHeld ? kMostThreads : kMostWideThreads;
 
 /// The block holds its piece in registers: mean, then Σ(x − mean)² and what rounding left of the sum, then either y, or the
 /// piece's moments where the image has several.
 template <typename T, int kVector, int kParts, int kHeld>
-__global__ void __launch_bounds__(kBoundThreads<kHeld>) piece_kernel(Work<T> work) {
+__global__ void __launch_bounds__(kBoundThreads<kHeld>, 1024 / kBoundThreads<kHeld>) piece_kernel(Work<T> work) {
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
@@ -87,14 +87,19 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>) piece_kernel(Work<T> wor
   keep_packed();
 
   // 3. y
-  const Affine<T, kVector, kParts> affine(work, piece, place, groups);
+  using Some = Affine<T, kVector, kParts>;
   const auto write = [&](const auto& activate) {
-    each([&](int j, const Held<T, kVector>& x) {
-      float y[kVector];
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) y[i] = activate(affine(x[i], i));
-      store(place.y + j * place.y_step, y);
-    });
+    for (int part = 0; part < Some::kAll; ++part) {
+      const Some affine(work, piece, place, groups, part);
+      each([&](int, Held<T, kVector>& x) {
+        float y[Some::kCount];
+#pragma unroll
+        for (int i = 0; i < Some::kCount; ++i) y[i] = activate(affine(x[part * Some::kCount + i], i));
+        x.replace(part * Some::kCount, y);
+      });
+    }
+    each([&](int j, const Held<T, kVector>& y) { y.store(place.y + j * place.y_step); });
   };
   if (work.parameters.activation == NormActivation::silu) {
     write([](float v) { return silu<T>(v); });
@@ -148,8 +153,9 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
   __syncthreads();
   const Place<T, kVector, kParts> place(work, piece);
   if (place.left == 0) return;
-  const Affine<T, kVector, kParts> affine(work, piece, place, groups);
+  using Some = Affine<T, kVector, kParts>;
   const auto write = [&](const auto& activate) {
+    const Some first(work, piece, place, groups, 0), last(work, piece, place, groups, Some::kAll - 1);
     const T* x = place.x;
     T* y = place.y;
 #pragma unroll 4
@@ -157,7 +163,7 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
       float v[kVector];
       load(x, v);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) v[i] = activate(affine(v[i], i));
+      for (int i = 0; i < kVector; ++i) v[i] = activate((i < Some::kCount ? first : last)(v[i], i % Some::kCount));
       store(y, v);
       x += place.x_step;
       y += place.y_step;

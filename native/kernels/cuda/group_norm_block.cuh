@@ -167,46 +167,47 @@ __device__ __forceinline__ float silu(float v) {
   return v / (1.0F + expf(-v));
 }
 
-/// y = act((x + added − mean)·factor + offset) for a vector's channels.
+/// y = (x + added − mean)·factor + offset for up to four of a vector's channels: more would take too many registers.
 template <typename T, int kVector, int kParts>
 struct Affine {
+  static constexpr int kCount = kVector < 4 ? kVector : 4, kAll = kVector / kCount;
   // For halves x·factor + offset is exact enough, with added and mean in the offset.
   static constexpr bool kFolded = sizeof(T) == 2;
-  float shift[kVector], factor[kVector], offset[kVector];
+  float shift[kCount], factor[kCount], offset[kCount];
 
+  /// Channels part·kCount and on.
   __device__ Affine(const Work<T>& work, const Piece& piece, const Place<T, kVector, kParts>& place,
-                    const GroupStatistics* groups) {
+                    const GroupStatistics* groups, int part) {
     const GroupNormParameters& p = work.parameters;
-    load_added(work, piece, place.channel, shift);
-    load_or(p.gamma, place.channel, 1.0F, factor);
-    load_or(p.beta, place.channel, 0.0F, offset);
+    const int first = part * kCount, channel = place.channel + first;
+    load_added(work, piece, channel, shift);
+    load_or(p.gamma, channel, 1.0F, factor);
+    load_or(p.beta, channel, 0.0F, offset);
     if (p.scale != nullptr) {
-      float scale[kVector], modulated[kVector];
-      const int64_t at = piece.sample * p.modulation_stride + place.channel;
+      float scale[kCount], modulated[kCount];
+      const int64_t at = piece.sample * p.modulation_stride + channel;
       load_floats(p.scale + at, scale);
       load_floats(p.shift + at, modulated);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) {
+      for (int i = 0; i < kCount; ++i) {
         factor[i] *= 1.0F + scale[i];
         offset[i] = fmaf(offset[i], 1.0F + scale[i], modulated[i]);
       }
     }
 #pragma unroll
-    for (int k = 0; k < kParts; ++k) {
-      const GroupStatistics group = groups[quotient(place.column * kParts + k, work.by_parts)];
-#pragma unroll
-      for (int i = k * place.kPartChannels; i < (k + 1) * place.kPartChannels; ++i) {
-        factor[i] *= group.inverse_deviation;
-        shift[i] -= group.mean;
-        offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
-      }
+    for (int i = 0; i < kCount; ++i) {
+      const int of_vector = (first + i) / place.kPartChannels;
+      const GroupStatistics group = groups[quotient(place.column * kParts + of_vector, work.by_parts)];
+      factor[i] *= group.inverse_deviation;
+      shift[i] -= group.mean;
+      offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
     }
   }
 
-  __device__ __forceinline__ static void load_or(const float* row, int channel, float otherwise, float (&v)[kVector]) {
+  __device__ __forceinline__ static void load_or(const float* row, int channel, float otherwise, float (&v)[kCount]) {
     if (row != nullptr) return load_floats(row + channel, v);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) v[i] = otherwise;
+    for (int i = 0; i < kCount; ++i) v[i] = otherwise;
   }
 
   __device__ __forceinline__ float operator()(float v, int i) const {
