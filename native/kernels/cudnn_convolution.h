@@ -14,9 +14,9 @@ struct FusedConvolution {
 };
 
 /// y = conv(x) + bias + residual into y, NHWC, which shares memory with none of the others. Of the ways that cuDNN has, the
-/// fastest, measured when such a call first comes: y is written several times then. False where this build has no cuDNN headers
-/// or cuDNN has no way; and in a graph's capture, where nothing can be measured, for a call that has not come before. Then
-/// nothing was done.
+/// fastest, measured when such a call first comes while MeasuredAlgorithms lives on this thread: y is written several times then.
+/// False where this build has no cuDNN headers or cuDNN has no way, and where nothing is measured for a call that has not come
+/// before. Then nothing was done.
 bool convolution_bias_residual(const FusedConvolution& call, const at::Tensor& y);
 
 }  // namespace nd::cuda

@@ -15,7 +15,9 @@ SECONDS_IN_ALL=${SECONDS_IN_ALL:-460}
 mkdir -p "$OUT" "$BUILD"
 OUT=$(cd "$OUT" && pwd)
 WORK=$(mktemp -d)
-trap 'rm -rf "$WORK"' EXIT
+# What still runs beside it when it is interrupted ends with it.
+trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$WORK"' EXIT
+trap 'exit 130' INT TERM
 SECONDS=0
 JOBS=$(nproc)
 # cmake and ninja may be Python's.
@@ -53,7 +55,15 @@ start() { # NAME LIMIT LOG COMMAND…
   [ "$left" -lt "$limit" ] && limit=$left
   LIMITS[$name]=$limit STARTED[$name]=$SECONDS LOGS[$name]=$log
   [ "$limit" -lt 5 ] && return
-  { printf '== %s: %s\n' "$name" "$*"; timeout -k 5 "$limit" "$@"; } > "$WORK/$name.out" 2>&1 < /dev/null &
+  {
+    local status=0
+    printf '== %s: %s\n' "$name" "$*"
+    timeout -k 5 "$limit" "$@" &
+    trap "kill $!" TERM
+    wait $! || status=$?
+    echo "$SECONDS" > "$WORK/$name.ended"
+    exit $status
+  } > "$WORK/$name.out" 2>&1 < /dev/null &
   PIDS[$name]=$!
 }
 
@@ -66,7 +76,7 @@ finish() { # NAME
   fi
   STATUS=0
   wait "${PIDS[$name]}" || STATUS=$?
-  seconds=$((SECONDS - STARTED[$name]))
+  seconds=$(($(cat "$WORK/$name.ended") - STARTED[$name]))
   cat "$WORK/$name.out" >> "$OUT/$log"
   remark=$(tail -n 1 "$WORK/$name.out" | cut -c1-100 | tr '\t' ' ')
   case $STATUS in
@@ -182,11 +192,11 @@ sanitize racecheck 100 device_group_norm_test
 if [ -x "$BUILD/gpu_tests" ]; then
   GPU_SECONDS=$((SECONDS_IN_ALL - SECONDS))
   [ "$GPU_SECONDS" -gt 125 ] && GPU_SECONDS=125
-  run 'gpu tests' "$GPU_SECONDS" tests.log bash -c 'gpu_tests "$@"' _ $((GPU_SECONDS - 10)) "$BUILD/gpu_tests" "$ROOT/test/native/gpu" "$WORK"
+  run 'gpu tests' "$GPU_SECONDS" tests.log bash -c 'gpu_tests "$@"' _ $((GPU_SECONDS > 15 ? GPU_SECONDS - 10 : 5)) "$BUILD/gpu_tests" "$ROOT/test/native/gpu" "$WORK"
 else
   note 'gpu tests' fail 0 'not built'
 fi
-for tool in "${RUNNING[@]}"; do finish "$tool"; done
+for tool in ${RUNNING[@]+"${RUNNING[@]}"}; do finish "$tool"; done
 
 # --- benchmarks --------------------------------------------------------------------------------------------------------------
 BENCH_SECONDS=$(((SECONDS_IN_ALL - SECONDS) * 4 / 10))

@@ -122,11 +122,11 @@ void bench_bias_residual(Bench& bench, int64_t batch, int64_t pixels, int64_t ch
   const int64_t numel = batch * pixels * channels, bytes = 3 * numel * size_of(element), sets = bench.sets_for(bytes);
   const auto conv = buffers(sets, element, numel), residual = buffers(sets, element, numel);
   const auto y = buffers(sets, element, numel);
-  const Buffer bias(Element::f32, channels), add(Element::f32, batch * channels);
+  const Buffer bias(Element::f32, channels);
   bench.run(text("add_bias_residual", batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
     const auto at = static_cast<size_t>(set);
-    add_bias_residual(element, conv[at].get(), bias.floats(), add.floats(), channels, residual[at].get(), 0.7F,
-                      y[at].get(), batch, pixels, channels, bench.stream());
+    add_bias_residual(element, conv[at].get(), bias.floats(), residual[at].get(), 0.7F, y[at].get(), batch * pixels, channels,
+                      bench.stream());
   });
 }
 

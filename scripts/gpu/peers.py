@@ -85,7 +85,10 @@ def run_arm(arm, limit):
     if process.returncode != 0:
         lines = errors.strip().splitlines() or ["no message"]
         return {"leftOut": lines[-1][:300], "stderr": errors[-3000:]}
-    return json.loads(answer.strip().splitlines()[-1])
+    try:
+        return json.loads(answer.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        return {"leftOut": "it gave no result", "stderr": errors[-3000:]}
 
 
 def show(arm, result):

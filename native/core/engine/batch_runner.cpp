@@ -59,6 +59,10 @@ void BatchRunner::enter_thread() {
   }
 }
 
+bool BatchRunner::is_prepared(const std::vector<RunningRequest*>& batch) const {
+  return device_ && batch.front()->on_device && device_->has_graph(batch);
+}
+
 std::optional<StepTime> BatchRunner::run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled) {
   const c10::InferenceMode inference;
   const auto target = denoiser_->target();

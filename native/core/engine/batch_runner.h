@@ -24,6 +24,9 @@ class BatchRunner {
   /// its `error`.
   BatchKey admit(RunningRequest& request) const;
 
+  /// Whether a step of theirs takes no longer than the model does: nothing is left to be set up for it.
+  bool is_prepared(const std::vector<RunningRequest*>& batch) const;
+
   /// One step of requests of one key. What is wrong with one alone is left in its `error`, and the others go on; what
   /// fails the model's forward is thrown, and nobody has moved. Gives what a forward took: this one's on the CPU, that of
   /// the call before on CUDA, where this one is still under way.

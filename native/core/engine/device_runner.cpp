@@ -135,6 +135,17 @@ int64_t DeviceRunner::graphs() const {
   return std::count_if(buckets_.begin(), buckets_.end(), [](const auto& entry) { return entry.second->graph != nullptr; });
 }
 
+std::pair<BatchKey, int64_t> DeviceRunner::place_of(const std::vector<RunningRequest*>& batch) const {
+  const auto& asked = batch.front()->asked;
+  const auto count = static_cast<int64_t>(batch.size());
+  return {batch_key(asked.shape, asked.class_label), bucket_of(std::max(count, least_))};
+}
+
+bool DeviceRunner::has_graph(const std::vector<RunningRequest*>& batch) const {
+  const auto found = buckets_.find(place_of(batch));
+  return found != buckets_.end() && found->second->graph != nullptr;
+}
+
 DeviceRunner::Bucket& DeviceRunner::bucket_for(BatchKey key, int64_t size, const at::Tensor& labels) {
   const auto found = buckets_.find({key, size});
   if (found != buckets_.end()) return *found->second;
@@ -161,16 +172,15 @@ std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& ba
     if (request->asked.class_label.defined()) labels.push_back(request->asked.class_label);
   }
   const auto all_labels = labels.empty() ? at::Tensor() : at::cat(labels);
-  const auto& asked = batch.front()->asked;
-  const auto count = static_cast<int64_t>(batch.size());
-  auto& here = bucket_for(batch_key(asked.shape, asked.class_label), bucket_of(std::max(count, least_)), all_labels);
+  const auto [key, size] = place_of(batch);
+  auto& here = bucket_for(key, size, all_labels);
   draw_noise(here, batch);
   fill(here, batch);
   if (all_labels.defined()) {
     here.labels.narrow(0, 0, all_labels.size(0)).copy_(all_labels.pin_memory(), /*non_blocking=*/true);
   }
   auto& before = flight_->last();
-  launch(here, count);
+  launch(here, static_cast<int64_t>(batch.size()));
   for (auto* request : batch) {
     request->z.reset();
     if (!request->error) check_split(*request, here.out_channels);

@@ -38,6 +38,8 @@ class DeviceRunner {
   /// Seconds of a step of nothing but padding.
   double trial(SampleShape shape, int64_t samples);
 
+  /// Whether this batch's work is one.
+  bool has_graph(const std::vector<RunningRequest*>& batch) const;
   /// Buckets whose work is a graph.
   int64_t graphs() const;
   /// Why the last one that is none could not be captured; empty where each could.
@@ -46,6 +48,8 @@ class DeviceRunner {
  private:
   struct Bucket;
   struct Flight;
+  /// A batch's key, and its bucket's size.
+  std::pair<BatchKey, int64_t> place_of(const std::vector<RunningRequest*>& batch) const;
   Bucket& bucket_for(BatchKey key, int64_t size, const at::Tensor& labels);
   void draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch);
   void fill(Bucket& bucket, const std::vector<RunningRequest*>& batch);

@@ -14,7 +14,7 @@ at::ScalarType state_dtype(const ModelTarget& target);
 /// Gives a request that begins its x_T: its own, the first draw, or its image noised by that.
 void begin(RunningRequest& request, const ModelTarget& target);
 
-/// The same for requests of one shape whose steps CUDA's kernels take: nobody waits for the device.
+/// The same for requests of one shape whose steps CUDA's kernels take: for what is drawn nobody waits for the device.
 void begin_on_device(const std::vector<RunningRequest*>& requests, const ModelTarget& target);
 
 /// The noise of the request's coming step, [1, C, H, W].

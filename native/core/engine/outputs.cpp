@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <exception>
+
 #include "core/sampling/pixels.h"
 
 namespace nd {
@@ -27,10 +29,21 @@ Outputs::Outputs(const std::vector<RunningRequest*>& done) {
   copied_->record();
 }
 
-void Outputs::land(const std::function<void(uint64_t, const at::Tensor&)>& each) const {
-  copied_->wait();
+void Outputs::land(const std::function<void(uint64_t, const at::Tensor&, const std::exception_ptr&)>& each) const {
+  const auto error_of = [](const auto& work) -> std::exception_ptr {
+    try {
+      work();
+      return nullptr;
+    } catch (...) {
+      return std::current_exception();
+    }
+  };
+  const auto lost = error_of([&] { copied_->wait(); });
   for (size_t i = 0; i < owners_.size(); ++i) {
-    each(owners_[i].id, output_of(host_.narrow(0, static_cast<int64_t>(i), 1), owners_[i].output));
+    at::Tensor output;
+    const auto take = [&] { output = output_of(host_.narrow(0, static_cast<int64_t>(i), 1), owners_[i].output); };
+    const auto error = lost ? lost : error_of(take);
+    each(owners_[i].id, output, error);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -17,8 +18,8 @@ at::Tensor output_of(const at::Tensor& x, SampleOutput output);
 class Outputs {
  public:
   explicit Outputs(const std::vector<RunningRequest*>& done);
-  /// Waits for them, and calls each(id, output) for every request.
-  void land(const std::function<void(uint64_t, const at::Tensor&)>& each) const;
+  /// Waits for them, and calls each(id, output, error) for every request: with its output, or with what was wrong.
+  void land(const std::function<void(uint64_t, const at::Tensor&, const std::exception_ptr&)>& each) const;
 
  private:
   struct Owner {

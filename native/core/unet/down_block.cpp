@@ -1,7 +1,5 @@
 #include "core/unet/down_block.h"
 
-#include <ATen/ATen.h>
-
 namespace nd {
 namespace {
 

@@ -9,11 +9,12 @@
 
 namespace nd {
 
-/// Which of two ways of doing the same on CUDA is faster for inputs of a size: measured when a size first comes, and kept.
+/// Which of two ways of doing the same on CUDA is faster for inputs of a size: measured when a size first comes while
+/// cuda::MeasuredAlgorithms lives on this thread, and kept.
 class MeasuredWay {
  public:
-  /// Whether `second` is. It says itself whether it is possible at all; both may run several times. In a graph's capture nothing
-  /// can be measured: a size that is new there gets the first.
+  /// Whether `second` is. It says itself whether it is possible at all; both may run several times. A size that is new where
+  /// nothing is measured, as in a graph's capture, gets the first, and so does one that memory is too short to measure for.
   bool second_is_faster(const at::Tensor& x, const std::function<void()>& first, const std::function<bool()>& second);
 
  private:

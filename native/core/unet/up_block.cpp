@@ -1,7 +1,5 @@
 #include "core/unet/up_block.h"
 
-#include <ATen/ATen.h>
-
 namespace nd {
 namespace {
 

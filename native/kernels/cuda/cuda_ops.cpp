@@ -36,8 +36,9 @@ launch::PixelCall pixels_of(const at::Tensor& x) {
   return {x.size(0), x.size(2), x.size(3), x.size(1) * static_cast<int64_t>(x.element_size())};
 }
 
-at::Tensor image_like(const at::Tensor& x, int64_t height, int64_t width) {
-  return at::empty({x.size(0), x.size(1), height, width}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
+/// An empty one of x's batch, dtype and device.
+at::Tensor image_of(const at::Tensor& x, int64_t channels, int64_t height, int64_t width) {
+  return at::empty({x.size(0), channels, height, width}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
 }
 
 }  // namespace
@@ -61,6 +62,10 @@ void group_norm(const at::Tensor& x, const at::Tensor& second, const at::Tensor&
   launch::GroupNormCall call{shape_of(y, groups), parameters, element_of(x), add.first, add.stride};
   if (second.defined()) {
     check_nhwc(second);
+    if (x.size(0) != second.size(0) || x.size(2) != second.size(2) || x.size(3) != second.size(3) ||
+        x.size(1) + second.size(1) != y.size(1)) {
+      fail(ErrorCode::shape, "group_norm: ", x.sizes(), " and ", second.sizes(), " side by side are no ", y.sizes());
+    }
     call.second = second.const_data_ptr();
     call.first_channels = x.size(1);
   }
@@ -75,21 +80,21 @@ void add_bias_residual_(const at::Tensor& y, const at::Tensor& bias, const at::T
   check_nhwc(y);
   if (residual.defined()) check_nhwc(residual);
   const auto [batch, pixels, channels, groups] = shape_of(y, 1);
-  launch::add_bias_residual(element_of(y), y.const_data_ptr(), bias.const_data_ptr<float>(), /*add=*/nullptr, 0,
-                            residual.defined() ? residual.const_data_ptr() : nullptr, scale, y.mutable_data_ptr(), batch,
-                            pixels, channels, stream());
+  launch::add_bias_residual(element_of(y), y.const_data_ptr(), bias.const_data_ptr<float>(),
+                            residual.defined() ? residual.const_data_ptr() : nullptr, scale, y.mutable_data_ptr(),
+                            batch * pixels, channels, stream());
 }
 
 at::Tensor upsample_nearest(const at::Tensor& x) {
   const c10::cuda::CUDAGuard guard(x.device());
-  const auto y = image_like(x, 2 * x.size(2), 2 * x.size(3));
+  const auto y = image_of(x, x.size(1), 2 * x.size(2), 2 * x.size(3));
   launch::upsample_nearest(pixels_of(x), x.const_data_ptr(), y.mutable_data_ptr(), stream());
   return y;
 }
 
 at::Tensor pad_right_below(const at::Tensor& x) {
   const c10::cuda::CUDAGuard guard(x.device());
-  const auto y = image_like(x, x.size(2) + 1, x.size(3) + 1);
+  const auto y = image_of(x, x.size(1), x.size(2) + 1, x.size(3) + 1);
   launch::pad_right_below(pixels_of(x), x.const_data_ptr(), y.mutable_data_ptr(), stream());
   return y;
 }
@@ -98,7 +103,7 @@ at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias) {
   const c10::cuda::CUDAGuard guard(z.device());
   check_nhwc(z);
   const int64_t batch = z.size(0), channels = z.size(1) / 4, height = z.size(2) - 1, width = z.size(3) - 1;
-  const auto y = at::empty({batch, channels, 2 * height, 2 * width}, z.options().memory_format(at::MemoryFormat::ChannelsLast));
+  const auto y = image_of(z, channels, 2 * height, 2 * width);
   launch::join_phases(element_of(z), z.const_data_ptr(), bias.const_data_ptr<float>(), y.mutable_data_ptr(), batch, height,
                       width, channels, stream());
   return y;

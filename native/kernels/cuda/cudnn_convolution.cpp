@@ -106,29 +106,40 @@ bool succeeds(const auto& work) {
   }
 }
 
+/// The fastest way that cuDNN has for a call.
 class Search {
  public:
-  Search(const FusedConvolution& call, const at::Tensor& y, cudnnHandle_t handle) : call_(call), y_(y), handle_(handle) {}
-
-  std::optional<cudnn::Plan> fastest() && {
-    succeeds<std::exception>([&] {
-      const auto graph = graph_of(call_, y_, handle_);
-      for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-        for (auto& config : cudnn::engine_configs(graph, mode)) {
-          succeeds<std::exception>([&] { measure(std::move(config)); });
-          if (measured_ == most_) return;
-        }
-      }
-    });
-    return std::move(best_);
+  Search(const FusedConvolution& call, const at::Tensor& y, cudnnHandle_t handle) : call_(call), y_(y), handle_(handle) {
+    succeeds<std::exception>([&] { measure_all(); });
   }
 
+  std::optional<cudnn::Plan> take_fastest() { return std::move(best_); }
+  /// Whether some way was passed over because memory was short just then.
+  bool was_short_of_memory() const { return was_short_of_memory_; }
+
  private:
+  void measure_all() {
+    const int most = at::globalContext().benchmarkLimitCuDNN();  // of libtorch's own searches too; 0: all
+    const auto graph = graph_of(call_, y_, handle_);
+    for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
+      for (auto& config : cudnn::engine_configs(graph, mode)) {
+        succeeds<std::exception>([&] { measure(std::move(config)); });
+        if (most > 0 && measured_ == most) return;
+      }
+    }
+  }
+
   void measure(cudnn::Descriptor engine_config) {
     if (!is_precise(engine_config, y_.scalar_type() == at::kFloat && !tf32_allowed())) return;
     cudnn::Plan plan(std::move(engine_config));
     if (plan.workspace_bytes() > kMostWorkspace) return;
-    const double seconds = best_seconds(y_.device(), [&] { run(plan, call_, y_, handle_); });
+    double seconds = 0;
+    try {
+      seconds = best_seconds(y_.device(), [&] { run(plan, call_, y_, handle_); });
+    } catch (const c10::OutOfMemoryError&) {
+      was_short_of_memory_ = true;
+      return;
+    }
     ++measured_;
     if (seconds >= least_) return;
     least_ = seconds;
@@ -138,8 +149,8 @@ class Search {
   const FusedConvolution& call_;
   const at::Tensor& y_;
   const cudnnHandle_t handle_;
-  const int most_ = at::globalContext().benchmarkLimitCuDNN();  // of libtorch's own searches too; 0: all
   int measured_ = 0;
+  bool was_short_of_memory_ = false;
   double least_ = std::numeric_limits<double>::infinity();
   std::optional<cudnn::Plan> best_;
 };
@@ -154,7 +165,8 @@ Key key_of(const FusedConvolution& call, const at::Tensor& y) {
           call.padding_after, call.residual.defined(), tf32_allowed()};
 }
 
-/// The fastest plan for a key, none where there is no plan. Held while it is sought, and while it is run.
+/// The fastest plan for a key, none where there is no plan. Held while it is sought, and while it is run. Kept for the process:
+/// a plan is some KB.
 struct Entry {
   std::mutex mutex;
   bool is_known = false;
@@ -175,11 +187,12 @@ bool convolution_bias_residual(const FusedConvolution& call, const at::Tensor& y
   const c10::cuda::CUDAGuard guard(y.device());
   auto& entry = entry_of(key_of(call, y));
   const std::lock_guard lock(entry.mutex);
-  if (!entry.is_known && is_capturing()) return false;
+  if (!entry.is_known && !measures_algorithms()) return false;
   const auto handle = at::native::getCudnnHandle();
   if (!entry.is_known) {
-    entry.plan = Search(call, y, handle).fastest();
-    entry.is_known = true;
+    Search search(call, y, handle);
+    entry.plan = search.take_fastest();
+    entry.is_known = entry.plan || !search.was_short_of_memory();
   }
   return entry.plan && succeeds<cudnn::Refused>([&] { run(*entry.plan, call, y, handle); });
 }

@@ -24,25 +24,21 @@ __device__ __forceinline__ __nv_bfloat162 rounded_pair(__nv_bfloat16, float a, f
   return __floats2bfloat162_rn(a, b);
 }
 
+__device__ __forceinline__ void load_four(const float* from, float* v) {
+  const float4 all = *reinterpret_cast<const float4*>(from);
+  v[0] = all.x, v[1] = all.y, v[2] = all.z, v[3] = all.w;
+}
+
 /// kCount neighbours of a row of floats, in as few accesses as its place allows.
 template <int kCount>
 __device__ __forceinline__ void load_row(const float* from, float (&v)[kCount]) {
   if (kCount % 4 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0) {
 #pragma unroll
-    for (int i = 0; i < kCount / 4; ++i) {
-      const auto lanes = *reinterpret_cast<const Lanes<float, 4>*>(from + 4 * i);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) v[4 * i + j] = lanes.lane[j];
-    }
+    for (int i = 0; i < kCount; i += 4) load_four(from + i, v + i);
     return;
   }
 #pragma unroll
   for (int i = 0; i < kCount; ++i) v[i] = from[i];
-}
-
-__device__ __forceinline__ void load_four(const float* from, float* v) {
-  const float4 all = *reinterpret_cast<const float4*>(from);
-  v[0] = all.x, v[1] = all.y, v[2] = all.z, v[3] = all.w;
 }
 
 /// 2ᵛ and 1/v in one instruction, good to some 2 units in the last place.
@@ -119,10 +115,13 @@ struct Held {
     words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
   }
   __device__ __forceinline__ float operator[](int i) const {
-    if constexpr (sizeof(T) == 4) return __uint_as_float(words[i]);
-    T lanes[2];
-    memcpy(lanes, &words[i / 2], sizeof lanes);
-    return to_float(lanes[i % 2]);
+    if constexpr (sizeof(T) == 4) {
+      return __uint_as_float(words[i]);
+    } else {
+      T lanes[2];
+      memcpy(lanes, &words[i / 2], sizeof lanes);
+      return to_float(lanes[i % 2]);
+    }
   }
   /// Of kSome elements from `first` on, an even number.
   template <int kSome>
@@ -150,7 +149,8 @@ struct Held<T, 1> {
   __device__ __forceinline__ void keep_packed() {}
 };
 
-inline bool aligned_16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+__host__ __device__ inline bool is_aligned(const void* p, uintptr_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
+__host__ __device__ inline bool aligned_16(const void* p) { return is_aligned(p, 16); }
 
 template <typename T>
 struct Type {

@@ -69,7 +69,7 @@ struct Place {
     left = row < rows && column * kVector < piece.channels ? max(piece.pixels - row, 0) : 0;
     const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
     const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + row;
-    const bool in_first = channel < first;
+    const bool in_first = channel < first || left == 0;
     const int width = in_first ? first : channels - first;
     x = (in_first ? work.x + channel : work.second + (channel - first)) + pixel * width;
     y = work.y + pixel * channels + channel;
@@ -163,8 +163,11 @@ __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& pie
 /// v / (1 + e⁻ᵛ), as exact as T shows.
 template <typename T>
 __device__ __forceinline__ float silu(float v) {
-  if constexpr (sizeof(T) == 2) return v * fast_reciprocal(1.0F + fast_exp2(-1.44269504F * v));  // e⁻ᵛ = 2^(−v·log₂ e)
-  return v / (1.0F + expf(-v));
+  if constexpr (sizeof(T) == 2) {
+    return v * fast_reciprocal(1.0F + fast_exp2(-1.44269504F * v));  // e⁻ᵛ = 2^(−v·log₂ e)
+  } else {
+    return v / (1.0F + expf(-v));
+  }
 }
 
 /// y = (x + added − mean)·factor + offset for up to four of a vector's channels: more would take too many registers.

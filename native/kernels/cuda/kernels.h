@@ -67,11 +67,10 @@ size_t group_norm_workspace(const GroupNormCall& call, const void* x, const void
 /// y may be x, where there is no second; the workspace is aligned to 8 bytes.
 void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspace, Stream stream);
 
-/// y = (conv + bias_c + add_bc + residual)·scale over [batch, pixels, channels]. bias: [channels]; add: [batch,
-/// channels] with add_stride between rows; each may be null, and residual too. y may be conv or residual.
-void add_bias_residual(Element element, const void* conv, const float* bias, const float* add, int64_t add_stride,
-                       const void* residual, float scale, void* y, int64_t batch, int64_t pixels, int64_t channels,
-                       Stream stream);
+/// y = (conv + bias_c + residual)·scale over [pixels, channels]. bias: [channels], or null, and so may residual be; y may be
+/// conv or residual.
+void add_bias_residual(Element element, const void* conv, const float* bias, const void* residual, float scale, void* y,
+                       int64_t pixels, int64_t channels, Stream stream);
 
 /// An image in NHWC memory: a pixel is `pixel_bytes` bytes, whatever they mean.
 struct PixelCall {

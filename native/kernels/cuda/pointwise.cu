@@ -18,14 +18,12 @@ __device__ __forceinline__ void add_row(const float* row, float (&sum)[kCount]) 
 
 template <typename T, int kCount>
 __global__ void __launch_bounds__(kThreads)
-    bias_residual_kernel(const T* conv, const float* bias, const float* add, int64_t add_stride, const T* residual,
-                         float scale, T* y, int64_t numel, int64_t sample_numel, int64_t channels) {
+    bias_residual_kernel(const T* conv, const float* bias, const T* residual, float scale, T* y, int64_t numel, int64_t channels) {
   for (int64_t i = first_item(); i < numel / kCount; i += all_threads()) {
-    const int64_t e = i * kCount, channel = e % channels;
+    const int64_t e = i * kCount;
     float v[kCount];
     load(conv + e, v);
-    add_row(bias == nullptr ? nullptr : bias + channel, v);
-    add_row(add == nullptr ? nullptr : add + e / sample_numel * add_stride + channel, v);
+    add_row(bias == nullptr ? nullptr : bias + e % channels, v);
     if (residual != nullptr) {
       float more[kCount];
       load(residual + e, more);
@@ -102,8 +100,8 @@ __global__ void __launch_bounds__(kThreads)
 template <typename Visit>
 void with_words(const PixelCall& call, const void* x, const void* y, const Visit& visit) {
   const auto words = [&](int64_t size) { return static_cast<int>(call.pixel_bytes / size); };
-  if (call.pixel_bytes % 16 == 0 && aligned_16(x) && aligned_16(y)) return visit(uint4{}, words(16));
-  if (call.pixel_bytes % 4 == 0) return visit(uint32_t{}, words(4));
+  if (call.pixel_bytes % 16 == 0 && is_aligned(x, 16) && is_aligned(y, 16)) return visit(uint4{}, words(16));
+  if (call.pixel_bytes % 4 == 0 && is_aligned(x, 4) && is_aligned(y, 4)) return visit(uint32_t{}, words(4));
   visit(uint16_t{}, words(2));
 }
 
@@ -152,17 +150,15 @@ void pad_right_below(const PixelCall& call, const void* x, void* y, Stream strea
   });
 }
 
-void add_bias_residual(Element element, const void* conv, const float* bias, const float* add, int64_t add_stride,
-                       const void* residual, float scale, void* y, int64_t batch, int64_t pixels, int64_t channels,
-                       Stream stream) {
-  const int64_t numel = batch * pixels * channels;
+void add_bias_residual(Element element, const void* conv, const float* bias, const void* residual, float scale, void* y,
+                       int64_t pixels, int64_t channels, Stream stream) {
+  const int64_t numel = pixels * channels;
   if (numel <= 0) return;
   dispatch(element, [&](auto type) {
     using T = typename decltype(type)::type;
     const auto run = [&](auto kernel, int64_t items) {
-      launch(kernel, dim3(blocks_for(items, kThreads)), kThreads, 0, stream, static_cast<const T*>(conv), bias, add,
-             add_stride, static_cast<const T*>(residual), scale, static_cast<T*>(y), numel, pixels * channels,
-             channels);
+      launch(kernel, dim3(blocks_for(items, kThreads)), kThreads, 0, stream, static_cast<const T*>(conv), bias,
+             static_cast<const T*>(residual), scale, static_cast<T*>(y), numel, channels);
     };
     if (channels % kVectorOf<T> == 0 && aligned_16(conv) && aligned_16(residual) && aligned_16(y)) {
       run(bias_residual_kernel<T, kVectorOf<T>>, numel / kVectorOf<T>);

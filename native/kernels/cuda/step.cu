@@ -40,8 +40,6 @@ __device__ __forceinline__ void put(float* p, int64_t n, bool aligned, const flo
   }
 }
 
-__device__ __forceinline__ bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 /// Where the model's output of a sample has its elements; a cursor that moves on over [channels, pixels].
 template <typename T>
 struct OutputCursor {
@@ -104,7 +102,7 @@ __device__ __forceinline__ void step_runs(const DeviceStep& s, int64_t group, in
                                           int64_t pixel_stride) {
   const int64_t numel = channels * pixels, first = group * kPhiloxGroup + quarter * kRun;
   if (first >= numel) return;
-  const bool x_aligned = aligned(s.x);
+  const bool x_aligned = aligned_16(s.x);
   float x[kRuns][kRun], out[kRuns][kRun];
   OutputCursor<T> cursor(out_of_sample, channel_stride, pixel_stride, pixels, first);
 #pragma unroll
@@ -118,7 +116,7 @@ __device__ __forceinline__ void step_runs(const DeviceStep& s, int64_t group, in
   const bool given = s.noise != nullptr, noisy = s.row.sigma != 0.0F && (given || s.draws_philox);
   float z[kRuns][kRun];
   if (noisy && !given) make_normals(group, quarter, s.seed, s.draw, z);
-  const bool noise_aligned = aligned(s.noise), x0_aligned = aligned(s.x0);
+  const bool noise_aligned = aligned_16(s.noise), x0_aligned = aligned_16(s.x0);
   OutputCursor<T> variances(out_of_sample + channels * channel_stride, channel_stride, pixel_stride, pixels, first);
 #pragma unroll
   for (int j = 0; j < kRuns; ++j) {
@@ -163,7 +161,7 @@ __global__ void __launch_bounds__(kThreads, 4)
 }
 
 __global__ void __launch_bounds__(kThreads) normal_kernel(float* to, int64_t numel, uint64_t seed, uint32_t draw) {
-  const bool whole = aligned(to);
+  const bool whole = aligned_16(to);
   for (int64_t i = first_item(); i < groups_of(numel) * kQuarters; i += all_threads()) {
     const int64_t group = i / kQuarters;
     const int quarter = static_cast<int>(i % kQuarters);

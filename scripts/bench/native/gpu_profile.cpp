@@ -1,7 +1,8 @@
 // Where a forward's time goes on a GPU: gpu_profile MODEL DTYPE BATCH [IN_ORDER [LIMIT]]
 // MODEL: cifar10 or church (gpu_models.h); DTYPE: bfloat16, float16 or float32. Prints the device's kernels, those of one name
-// together, by their share of the sum; IN_ORDER names a file that gets every kernel as it ran: microseconds, tab, name. LIMIT: how many of cuDNN's ways of a convolution are measured. A kernel here is
-// launched on its own: its time is as in a graph, the gaps between them are not shown. Exit status 77 without a GPU.
+// together, by their share of the sum. IN_ORDER names a file that gets every kernel as it ran: microseconds, tab, name. LIMIT:
+// how many of cuDNN's ways of a convolution are measured; 0: all. A kernel is launched on its own: its time is as in a graph,
+// the gaps between them are not shown. Exit status 77 without a GPU.
 
 #include "bench.h"
 #include "gpu_models.h"
@@ -19,6 +20,9 @@
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <set>
+#include <string>
+#include <vector>
 
 namespace {
 

@@ -196,6 +196,16 @@ TEST("statistics hold where the mean dwarfs the deviation") {
   }
 }
 
+TEST("statistics hold for halves where the mean is some deviations off") {
+  for (const Element element : {Element::f16, Element::bf16}) {
+    for (const int64_t chunk : {int64_t{0}, kChunk}) {
+      const Case c{.shape = {1, 900, 64, 8}, .element = element, .added = true, .chunk = chunk, .mean = 60};
+      const Inputs in = make_inputs(c);
+      expect_near(c, run(c, in), reference(c, in), 3e-5);
+    }
+  }
+}
+
 TEST("a constant group gives its offset") {
   for (const int64_t chunk : {int64_t{0}, kChunk}) {
     const Case c{.shape = {1, 40, 24, 3}, .chunk = chunk};

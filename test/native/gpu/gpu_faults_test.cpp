@@ -176,6 +176,23 @@ TEST("cancelled while the device has its step: it ends, and the others are right
   }
 }
 
+TEST("cancelled whenever: each ends once, done or aborted, also while its last step is under way") {
+  Listener listener;
+  SamplerEngine engine(std::make_unique<FormulaOnGpu>(), {.max_batch = 4}, listener.function());
+  const auto steady = engine.submit(request_of({.kind = SchedulerKind::ddpm, .steps = 1000, .seed = 9, .philox = true, .shape = kImage}));
+  for (uint64_t turn = 0; turn < 200; ++turn) {
+    const auto id = engine.submit(request_of({.kind = SchedulerKind::ddim, .steps = 1, .seed = turn, .philox = true, .shape = kImage}));
+    std::this_thread::sleep_for(std::chrono::microseconds(20 * (turn % 40)));
+    engine.cancel(id);
+    const auto end = listener.end_of(id);
+    EXPECT(end.kind == EngineEvent::Kind::done || failure_of(end) == ErrorCode::aborted);
+  }
+  engine.cancel(steady);
+  EXPECT(failure_of(listener.end_of(steady)) == ErrorCode::aborted);
+  engine.drain();
+  EXPECT_EQUAL(engine.stats().running + engine.stats().queued, int64_t{0});
+}
+
 TEST("close while busy ends everything with ERR_CLOSED, many times over") {
   for (int turn = 0; turn < 5; ++turn) {
     Listener listener;
