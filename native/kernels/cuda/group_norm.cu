@@ -4,14 +4,16 @@ namespace nd::kernels::cuda {
 
 namespace {
 
-/// What bounds a kernel's registers: more threads than a block has, so that an SM takes several blocks.
+/// Threads of a block at most, and the blocks of that size that an SM must be able to take: 64 registers a thread.
 template <int kHeld>
 constexpr int kBoundThreads = kHeld > kMostWideHeld ? kMostThreads : kMostWideThreads;
+template <int kHeld>
+constexpr int kBoundBlocks = kMostWideThreads / kBoundThreads<kHeld>;
 
 /// The block holds its piece in registers: mean, then Σ(x − mean)² and what rounding left of the sum, then either y, or the
 /// piece's moments where the image has several.
 template <typename T, int kVector, int kParts, int kHeld>
-__global__ void __launch_bounds__(kBoundThreads<kHeld>, 1024 / kBoundThreads<kHeld>) piece_kernel(Work<T> work) {
+__global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) piece_kernel(Work<T> work) {
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
