@@ -72,34 +72,25 @@ void bench_step(Bench& bench, int64_t batch, int64_t pixels, Element element, No
   }
 }
 
-void bench_group_norm(Bench& bench, int64_t batch, int64_t pixels, int64_t channels, Element element) {
+/// `first`: channels of the first of two tensors side by side, as an up block's first norm reads them; 0: one has all.
+void bench_group_norm(Bench& bench, int64_t batch, int64_t pixels, int64_t channels, Element element, int64_t first = 0) {
   const int64_t numel = batch * pixels * channels, bytes = 2 * numel * size_of(element), sets = bench.sets_for(bytes);
-  const auto x = buffers(sets, element, numel), y = buffers(sets, element, numel);
+  const int64_t first_channels = first == 0 ? channels : first;
+  const auto x = buffers(sets, element, batch * pixels * first_channels), y = buffers(sets, element, numel);
+  const auto second = buffers(sets, element, batch * pixels * (channels - first_channels));
   const Buffer gamma(Element::f32, channels), beta(Element::f32, channels), add(Element::f32, batch * channels);
-  const GroupNormCall call{GroupNormShape{batch, pixels, channels, 32},
-                           {gamma.floats(), beta.floats(), nullptr, nullptr, 0, 1e-6F, NormActivation::silu},
-                           element, add.floats(), channels};
-  const Buffer workspace(Element::f32, static_cast<int64_t>(group_norm_workspace(call, x[0].get(), y[0].get()) / 4));
-  bench.run(text("group_norm", batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
-    const auto at = static_cast<size_t>(set);
-    group_norm(call, x[at].get(), y[at].get(), workspace.get(), bench.stream());
-  });
-}
-
-/// What an up block's first norm reads: two tensors side by side.
-void bench_group_norm_of_two(Bench& bench, int64_t batch, int64_t pixels, int64_t channels, int64_t first, Element element) {
-  const int64_t numel = batch * pixels * channels, bytes = 2 * numel * size_of(element), sets = bench.sets_for(bytes);
-  const auto x = buffers(sets, element, batch * pixels * first), second = buffers(sets, element, batch * pixels * (channels - first));
-  const auto y = buffers(sets, element, numel);
-  const Buffer gamma(Element::f32, channels), beta(Element::f32, channels);
   GroupNormCall call{GroupNormShape{batch, pixels, channels, 32},
-                     {gamma.floats(), beta.floats(), nullptr, nullptr, 0, 1e-6F, NormActivation::silu}, element};
+                     {gamma.floats(), beta.floats(), nullptr, nullptr, 0, 1e-6F, NormActivation::silu},
+                     element, add.floats(), channels};
   call.first_channels = first;
-  call.second = second[0].get();
+  const auto of_set = [&](int64_t set) {
+    if (first != 0) call.second = second[static_cast<size_t>(set)].get();
+    return static_cast<size_t>(set);
+  };
+  of_set(0);
   const Buffer workspace(Element::f32, static_cast<int64_t>(group_norm_workspace(call, x[0].get(), y[0].get()) / 4));
-  bench.run(text("group_norm of two", batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
-    const auto at = static_cast<size_t>(set);
-    call.second = second[at].get();
+  bench.run(text(first == 0 ? "group_norm" : "group_norm of two", batch, pixels, channels, element), sets, bytes, [&](int64_t set) {
+    const auto at = of_set(set);
     group_norm(call, x[at].get(), y[at].get(), workspace.get(), bench.stream());
   });
 }
@@ -178,7 +169,7 @@ int main(int argc, char** argv) try {
     }
     for (const int64_t batch : {1, 4, 16}) bench_group_norm(bench, batch, 65536, 128, element);
     for (const int64_t batch : {1, 64, 256}) {
-      bench_group_norm_of_two(bench, batch, 1024, 384, 256, element);
+      bench_group_norm(bench, batch, 1024, 384, element, 256);
       bench_pixels(bench, batch, 16, 256, element);
     }
     for (const int64_t batch : {1, 64, 256}) bench_bias_residual(bench, batch, 1024, 128, element);

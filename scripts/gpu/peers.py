@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-# max-autotune with cuDNN's and cuBLAS's kernels alone compiles in a minute, and with Triton's among them in many.
+# max-autotune with cuDNN's and cuBLAS's kernels alone; with Triton's among them it compiles for many minutes.
 LIBRARIES = "max-autotune, libraries"
 # The most telling first: what is late is left out.
 ARMS = [("cifar10", 64, LIBRARIES), ("cifar10", 64, "eager"), ("cifar10", 1, LIBRARIES), ("cifar10", 1, "eager"),

@@ -220,8 +220,7 @@ void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>
   }
   const auto& host = bucket.noise_on_host[bucket.noise_turn];
   bucket.noise_turn = 1 - bucket.noise_turn;
-  for (size_t i = 0; i < drawing.size(); ++i) drawing[i]->z = host.narrow(0, static_cast<int64_t>(i), 1);
-  for_each(drawing, Cores::all, [&](RunningRequest& request) { request.z.copy_(draw_step(request, {at::kCPU, target_.dtype})); });
+  draw_rows(drawing, host, target_.dtype);
   const auto count = static_cast<int64_t>(drawing.size());
   bucket.noise.narrow(0, 0, count).copy_(host.narrow(0, 0, count), /*non_blocking=*/true);
   for (size_t i = 0; i < drawing.size(); ++i) drawing[i]->z = bucket.noise.narrow(0, static_cast<int64_t>(i), 1);

@@ -51,12 +51,12 @@ void draw_together(const std::vector<RunningRequest*>& requests, const ModelTarg
   auto sizes = sizes_of(requests.front()->asked);
   sizes.front() = static_cast<int64_t>(requests.size());
   const auto host = at::empty(sizes, at::dtype(at::kFloat).pinned_memory(true));
-  for (size_t i = 0; i < requests.size(); ++i) requests[i]->x = host.narrow(0, static_cast<int64_t>(i), 1);
-  for_each(requests, Cores::all, [&](RunningRequest& request) {
-    request.x.copy_(draw(request.asked, 0, {at::kCPU, target.dtype}));
-  });
+  draw_rows(requests, host, target.dtype);
   const auto sent = host.to(target.device, /*non_blocking=*/true);
-  for (size_t i = 0; i < requests.size(); ++i) requests[i]->x = sent.narrow(0, static_cast<int64_t>(i), 1).clone();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i]->z.reset();
+    requests[i]->x = sent.narrow(0, static_cast<int64_t>(i), 1).clone();
+  }
 }
 
 bool share_a_generator(const std::vector<RunningRequest*>& requests) {
@@ -120,6 +120,13 @@ void begin_on_device(const std::vector<RunningRequest*>& requests, const ModelTa
   } catch (...) {
     for (auto* request : by_torch) request->error = std::current_exception();
   }
+}
+
+void draw_rows(const std::vector<RunningRequest*>& requests, const at::Tensor& host, at::ScalarType dtype) {
+  for (size_t i = 0; i < requests.size(); ++i) requests[i]->z = host.narrow(0, static_cast<int64_t>(i), 1);
+  for_each(requests, Cores::all, [&](RunningRequest& request) {
+    request.z.copy_(draw(request.asked, request.begun() ? draw_index(request) : 0, {at::kCPU, dtype}));
+  });
 }
 
 at::Tensor draw_step(const RunningRequest& request, const ModelTarget& target) {

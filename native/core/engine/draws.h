@@ -20,6 +20,10 @@ void begin_on_device(const std::vector<RunningRequest*>& requests, const ModelTa
 /// The noise of the request's coming step, [1, C, H, W].
 at::Tensor draw_step(const RunningRequest& request, const ModelTarget& target);
 
+/// The noise of each, float, in its row of `host` and in its `z`: x_T's for those that have not begun, else the coming step's.
+/// All cores draw; what fails is that request's error.
+void draw_rows(const std::vector<RunningRequest*>& requests, const at::Tensor& host, at::ScalarType dtype);
+
 /// Which draw of the request's the coming step's noise is; 0 is x_T's.
 inline uint32_t draw_index(const RunningRequest& request) { return static_cast<uint32_t>(request.step) + 1; }
 

@@ -96,7 +96,7 @@ ConvolutionPtr Convolution::take(const Scope& scope, ConvShape shape, ImageSize 
 Convolution::~Convolution() = default;
 
 at::Tensor Convolution::operator()(const at::Tensor& image, const Epilogue& epilogue) const {
-  if (const auto* cuda = std::get_if<std::unique_ptr<const CudaConvolution>>(&weight_)) return (**cuda)(image, epilogue);
+  if (const auto* cuda = std::get_if<CudaWeight>(&weight_)) return (**cuda)(image, epilogue);
   const auto x = prepared(image, shape_.before);
   if (const auto* weights = std::get_if<WinogradWeights<float>>(&weight_)) return winograd(**weights, x, epilogue);
   if (const auto* weights = std::get_if<WinogradWeights<uint16_t>>(&weight_)) return winograd(**weights, x, epilogue);
@@ -146,11 +146,11 @@ at::Tensor Convolution::onednn(const at::Tensor& x, const Epilogue& epilogue) co
 }
 
 at::Tensor Convolution::without_bias(const at::Tensor& x) const {
-  return std::get<std::unique_ptr<const CudaConvolution>>(weight_)->without_bias(x);
+  return std::get<CudaWeight>(weight_)->without_bias(x);
 }
 
 at::Tensor Convolution::without_bias_of_two(const at::Tensor& x, const at::Tensor& second) const {
-  return std::get<std::unique_ptr<const CudaConvolution>>(weight_)->without_bias_of_two(x, second);
+  return std::get<CudaWeight>(weight_)->without_bias_of_two(x, second);
 }
 
 at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) const {
@@ -162,7 +162,7 @@ at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) con
 
 at::Tensor Convolution::weight() const {
   if (const auto* weight = std::get_if<OneDnnWeight>(&weight_)) return weight->packed.to_dense().contiguous();
-  if (const auto* cuda = std::get_if<std::unique_ptr<const CudaConvolution>>(&weight_)) return (*cuda)->weight().contiguous();
+  if (const auto* cuda = std::get_if<CudaWeight>(&weight_)) return (*cuda)->weight().contiguous();
   if (const auto* weight = std::get_if<PlainWeight>(&weight_)) return weight->channels_last.contiguous();
   auto oihw = at::empty({shape_.out, shape_.in, shape_.kernel, shape_.kernel}, dtype_);
   if (const auto* weights = std::get_if<WinogradWeights<float>>(&weight_)) {

@@ -78,6 +78,7 @@ class Convolution {
   struct OneDnnWeight {
     at::Tensor packed;
   };
+  using CudaWeight = std::unique_ptr<const CudaConvolution>;
   struct PlainWeight {
     at::Tensor channels_last;
   };
@@ -85,8 +86,7 @@ class Convolution {
   ConvShape shape_;
   at::ScalarType dtype_;
   ConvolutionBias bias_;
-  std::variant<std::monostate, WinogradWeights<float>, WinogradWeights<uint16_t>, OneDnnWeight,
-               std::unique_ptr<const CudaConvolution>, PlainWeight>
+  std::variant<std::monostate, WinogradWeights<float>, WinogradWeights<uint16_t>, OneDnnWeight, CudaWeight, PlainWeight>
       weight_;
 };
 
