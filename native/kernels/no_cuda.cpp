@@ -4,6 +4,7 @@
 
 #include "core/errors.h"
 #include "kernels/cuda_ops.h"
+#include "kernels/split_k_convolution.h"
 
 // The same names where the CUDA kernels are not built. Nothing is served, so only a mistake comes further; but libtorch's
 // CUDA may be there.
@@ -25,6 +26,7 @@ void group_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, Channel
                 const kernels::GroupNormParameters&) {
   not_built();
 }
+bool split_k_convolution(const SplitKCall&, const at::Tensor&) { return false; }
 at::Tensor upsample_nearest(const at::Tensor&) { not_built(); }
 at::Tensor pad_right_below(const at::Tensor&) { not_built(); }
 at::Tensor join_phases(const at::Tensor&, const at::Tensor&) { not_built(); }

@@ -153,6 +153,11 @@ at::Tensor Convolution::without_bias_of_two(const at::Tensor& x, const at::Tenso
   return std::get<CudaWeight>(weight_)->without_bias_of_two(x, second);
 }
 
+at::Tensor Convolution::with_shortcut(const at::Tensor& x, const Convolution& shortcut, const at::Tensor& past,
+                                      const at::Tensor& second, const Epilogue& epilogue) const {
+  return std::get<CudaWeight>(weight_)->with_shortcut(x, *std::get<CudaWeight>(shortcut.weight_), past, second, epilogue);
+}
+
 at::Tensor Convolution::plain(const at::Tensor& x, const Epilogue& epilogue) const {
   auto y = at::conv2d(x, std::get<PlainWeight>(weight_).channels_last, bias_.values, shape_.stride, shape_.padding);
   if (epilogue.offset.defined()) y.add_(spatial(epilogue.offset));

@@ -47,8 +47,8 @@ struct Epilogue {
 class CudaConvolution;
 
 /// A convolution whose weights lie once in memory, in the form that the fastest way of this device and dtype wants: our own
-/// Winograd kernel for 3×3 on the CPU, oneDNN's prepacked convolution for the rest there, cuDNN's and cuBLAS's products with
-/// an epilogue of our own on CUDA, libtorch's plain one elsewhere.
+/// Winograd kernel for 3×3 on the CPU, oneDNN's prepacked convolution for the rest there, the fastest of cuDNN's, cuBLAS's and
+/// our own on CUDA, libtorch's plain one elsewhere.
 class Convolution {
  public:
   /// weight [out, in, k, k] and bias [out], in the target's dtype and on its device; undefined ones make an empty shell.
@@ -64,6 +64,9 @@ class Convolution {
   at::Tensor without_bias(const at::Tensor& x) const;
   /// The same of two side by side in their channels; a 1×1 convolution's.
   at::Tensor without_bias_of_two(const at::Tensor& x, const at::Tensor& second) const;
+  /// conv(x), finished as said, + the shortcut without its bias of `past`, and of `second` beside it where that is defined.
+  at::Tensor with_shortcut(const at::Tensor& x, const Convolution& shortcut, const at::Tensor& past, const at::Tensor& second,
+                           const Epilogue& epilogue) const;
   /// The weight as it was given, row-major.
   at::Tensor weight() const;
   const ConvolutionBias& bias() const { return bias_; }

@@ -5,6 +5,7 @@
 #include "core/unet/resample.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
+#include "kernels/split_k_convolution.h"
 
 namespace nd {
 namespace {
@@ -49,7 +50,7 @@ CudaConvolution::CudaConvolution(const at::Tensor& weight, const ConvolutionBias
   const auto in = whole_vectors(shape.in, weight.scalar_type()), out = whole_vectors(shape.out, weight.scalar_type());
   if (!is_product() && (in != shape.in || out != shape.out)) {
     widened_weight_ = nhwc(at::constant_pad_nd(weight, {0, 0, 0, 0, 0, in - shape.in, 0, out - shape.out}));
-    widened_bias_ = at::constant_pad_nd(bias.values, {0, out - shape.out});
+    widened_bias_ = {at::constant_pad_nd(bias.values, {0, out - shape.out}), at::constant_pad_nd(bias.floats, {0, out - shape.out})};
   }
   if (shape.before == Before::doubling && shape.kernel == 3 && shape.stride == 1 && shape.padding == 1) {
     phases_ = doubling_phases(weight);
@@ -61,8 +62,32 @@ at::Tensor CudaConvolution::weight_columns(int64_t first, int64_t count) const {
   return weight_.view({shape_.out, shape_.in}).narrow(1, first, count).t();
 }
 
+/// Zeros on the right and below.
+int64_t CudaConvolution::padding_after() const {
+  return shape_.padding + (shape_.before == Before::zeros_right_below ? 1 : 0);
+}
+
+/// The place for what comes of x.
+at::Tensor CudaConvolution::empty_output(const at::Tensor& x, int64_t channels) const {
+  const int64_t zoom = shape_.before == Before::doubling ? 2 : 1, zeros = shape_.padding + padding_after();
+  const auto extent = [&](int64_t size) { return (zoom * size + zeros - shape_.kernel) / shape_.stride + 1; };
+  return at::empty({x.size(0), channels, extent(x.size(2)), extent(x.size(3))},
+                   x.options().memory_format(at::MemoryFormat::ChannelsLast));
+}
+
 at::Tensor CudaConvolution::without_bias(const at::Tensor& x) const {
   if (is_product()) return image_of(at::mm(pixel_rows(x), weight_columns(0, shape_.in)), x);
+  at::Tensor y;
+  const auto libraries = [&] { y = without_bias_by_libraries(x); };
+  const auto small_tiles = [&] {
+    y = split_k(x, nullptr, {}, 1);
+    return y.defined();
+  };
+  split_.run(x, libraries, small_tiles);
+  return y;
+}
+
+at::Tensor CudaConvolution::without_bias_by_libraries(const at::Tensor& x) const {
   const auto input = prepared(x, shape_.before);
   at::Tensor y;
   const auto convolve = [&](const at::Tensor& image, const at::Tensor& weight) {
@@ -86,46 +111,91 @@ at::Tensor CudaConvolution::without_bias_of_two(const at::Tensor& x, const at::T
   return image_of(y, x);
 }
 
+/// (conv(x) + bias + residual + past)/divisor by our own kernel, or undefined where it does not serve.
+at::Tensor CudaConvolution::split_k(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
+                                    const cuda::PointwiseTerm& past) const {
+  const bool is_wide = widened_weight_.defined();
+  if (is_wide && (residual.defined() || past.x.defined() || (bias != nullptr && bias != &bias_))) return {};
+  const auto& weight = is_wide ? widened_weight_ : weight_;
+  const auto y = empty_output(x, weight.size(0));
+  const bool done = cuda::split_k_convolution(
+      {.x = nhwc(x), .weight = weight,
+       .bias = bias == nullptr ? at::Tensor() : (is_wide ? widened_bias_ : *bias).floats,
+       .residual = residual, .past = past, .stride = shape_.stride, .padding = shape_.padding,
+       .doubles = shape_.before == Before::doubling, .scale = static_cast<float>(1 / divisor)}, y);
+  return done ? y.narrow(1, 0, shape_.out) : at::Tensor();
+}
+
 /// conv(x) + bias + residual, or undefined where cuDNN has no kernel for that.
 at::Tensor CudaConvolution::in_one_kernel(const at::Tensor& x, const Epilogue& epilogue, const at::Tensor& residual) const {
   const bool is_wide = widened_weight_.defined();
   if (is_wide && (residual.defined() || epilogue.bias != nullptr)) return {};
-  const auto& bias = is_wide ? widened_bias_ : (epilogue.bias != nullptr ? *epilogue.bias : bias_).values;
+  const auto& bias = is_wide ? widened_bias_ : bias_of(epilogue);
   const auto& weight = is_wide ? widened_weight_ : weight_;
   const bool pads = shape_.before == Before::zeros_right_below;
   const auto input = with_channels(nhwc(pads ? x : prepared(x, shape_.before)), weight.size(1));
-  const int64_t after = shape_.padding + (pads ? 1 : 0);
-  const auto extent = [&](int64_t size) { return (size + shape_.padding + after - shape_.kernel) / shape_.stride + 1; };
-  const auto y = at::empty({x.size(0), weight.size(0), extent(input.size(2)), extent(input.size(3))},
-                           x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  const auto y = empty_output(x, weight.size(0));
   const bool done = cuda::convolution_bias_residual(
-      {input, weight, bias, residual, shape_.stride, shape_.padding, after}, y);
+      {input, weight, bias.values, residual, shape_.stride, shape_.padding, padding_after()}, y);
   return done ? y.narrow(1, 0, shape_.out) : at::Tensor();
 }
 
+const ConvolutionBias& CudaConvolution::bias_of(const Epilogue& epilogue) const {
+  return epilogue.bias != nullptr ? *epilogue.bias : bias_;
+}
+
 at::Tensor CudaConvolution::finished(const at::Tensor& x, const Epilogue& epilogue) const {
-  const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
-  const auto& bias = epilogue.bias != nullptr ? *epilogue.bias : bias_;
-  const bool simple = !epilogue.offset.defined() && epilogue.divisor == 1;
-  if (is_product() && simple && !residual.defined()) {
+  const bool plain = !epilogue.offset.defined() && !epilogue.residual.defined() && epilogue.divisor == 1;
+  if (is_product() && plain) {
     // cuBLAS adds the bias.
-    return image_of(at::addmm(bias.values, pixel_rows(x), weight_columns(0, shape_.in)), x);
+    return image_of(at::addmm(bias_of(epilogue).values, pixel_rows(x), weight_columns(0, shape_.in)), x);
   }
+  if (epilogue.offset.defined()) return by_libraries(x, epilogue);
+  at::Tensor y;
+  const auto libraries = [&] { y = by_libraries(x, epilogue); };
+  const auto small_tiles = [&] {
+    const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
+    y = split_k(x, &bias_of(epilogue), residual, epilogue.divisor);
+    return y.defined();
+  };
+  split_.run(x, libraries, small_tiles);
+  return y;
+}
+
+at::Tensor CudaConvolution::by_libraries(const at::Tensor& x, const Epilogue& epilogue) const {
+  const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
   at::Tensor y;
   const auto ours = [&] {
-    y = without_bias(x);
+    y = is_product() ? without_bias(x) : without_bias_by_libraries(x);
     if (epilogue.offset.defined()) y.add_(epilogue.offset.unsqueeze(-1).unsqueeze(-1));
-    cuda::add_bias_residual_(y, bias.floats, residual, static_cast<float>(1 / epilogue.divisor));
+    cuda::add_bias_residual_(y, bias_of(epilogue).floats, residual, static_cast<float>(1 / epilogue.divisor));
   };
   const auto in_one = [&] {
     y = in_one_kernel(x, epilogue, residual);
     return y.defined();
   };
-  if (simple) {
+  if (!epilogue.offset.defined() && epilogue.divisor == 1) {
     in_one_.run(x, ours, in_one);
   } else {
     ours();
   }
+  return y;
+}
+
+at::Tensor CudaConvolution::with_shortcut(const at::Tensor& x, const CudaConvolution& shortcut, const at::Tensor& past,
+                                          const at::Tensor& second, const Epilogue& epilogue) const {
+  at::Tensor y;
+  const auto apart = [&] {
+    auto with_residual = epilogue;
+    with_residual.residual = second.defined() ? shortcut.without_bias_of_two(past, second) : shortcut.without_bias(past);
+    y = finished(x, with_residual);
+  };
+  const auto joined = [&] {
+    const auto beside = second.defined() ? nhwc(second) : at::Tensor();
+    y = split_k(x, &bias_of(epilogue), {}, epilogue.divisor, {nhwc(past), beside, shortcut.weight_});
+    return y.defined();
+  };
+  joins_shortcut_.run(x, apart, joined);
   return y;
 }
 

@@ -2,6 +2,7 @@
 
 #include "core/unet/convolution.h"
 #include "core/unet/measured_way.h"
+#include "kernels/split_k_convolution.h"
 
 namespace nd {
 
@@ -17,7 +18,7 @@ namespace nd {
 at::Tensor doubling_phases(const at::Tensor& weight);
 
 /// A convolution where the kernels of CUDA serve, in the way that is fastest for its input's size: cuDNN's kernels with an
-/// epilogue or without, cuBLAS's products for 1×1 ones.
+/// epilogue or without, our own of small tiles, cuBLAS's products for 1×1 ones.
 class CudaConvolution {
  public:
   CudaConvolution(const at::Tensor& weight, const ConvolutionBias& bias, ConvShape shape);
@@ -25,6 +26,9 @@ class CudaConvolution {
   at::Tensor operator()(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor without_bias(const at::Tensor& x) const;
   at::Tensor without_bias_of_two(const at::Tensor& x, const at::Tensor& second) const;
+  /// (*this)(x, epilogue) + the 1×1 shortcut without its bias of `past`, and of `second` beside it where that is defined.
+  at::Tensor with_shortcut(const at::Tensor& x, const CudaConvolution& shortcut, const at::Tensor& past,
+                           const at::Tensor& second, const Epilogue& epilogue) const;
 
   const at::Tensor& weight() const { return weight_; }
 
@@ -32,16 +36,25 @@ class CudaConvolution {
   /// A product over the pixels, whose channels lie side by side.
   bool is_product() const { return shape_.kernel == 1 && shape_.stride == 1 && shape_.padding == 0; }
   at::Tensor weight_columns(int64_t first, int64_t count) const;
+  int64_t padding_after() const;
+  at::Tensor empty_output(const at::Tensor& x, int64_t channels) const;
+  const ConvolutionBias& bias_of(const Epilogue& epilogue) const;
+
   at::Tensor finished(const at::Tensor& x, const Epilogue& epilogue) const;
+  at::Tensor by_libraries(const at::Tensor& x, const Epilogue& epilogue) const;
+  at::Tensor without_bias_by_libraries(const at::Tensor& x) const;
   at::Tensor in_one_kernel(const at::Tensor& x, const Epilogue& epilogue, const at::Tensor& residual) const;
+  at::Tensor split_k(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
+                     const cuda::PointwiseTerm& past = {}) const;
 
   ConvShape shape_;
   at::Tensor weight_;  // [out, in, k, k] in NHWC memory
   ConvolutionBias bias_;
   // With zeros for channels up to whole vectors, which the fast kernels want; undefined where there are whole ones.
-  at::Tensor widened_weight_, widened_bias_;
+  at::Tensor widened_weight_;
+  ConvolutionBias widened_bias_;
   at::Tensor phases_;  // doubling_phases, of a 3×3 convolution of a doubled image alone
-  mutable MeasuredWay in_one_, wide_, by_phases_;
+  mutable MeasuredWay in_one_, wide_, by_phases_, split_, joins_shortcut_;
 };
 
 }  // namespace nd

@@ -63,7 +63,7 @@ at::Tensor ResnetBlock::normed(const at::Tensor& h, const Condition& condition) 
 at::Tensor ResnetBlock::operator()(const at::Tensor& x, const Condition& condition) const {
   const auto h = normed(resample(norm1_(x), resample_), condition);
   const auto past = resample(x, resample_);
-  if (shortcut_ && condition.is_for_cuda()) return finished_on_cuda(h, shortcut_->without_bias(past));
+  if (shortcut_ && condition.is_for_cuda()) return finished_on_cuda(h, past, {});
   return (*conv2_)(h, {.residual = shortcut_ ? (*shortcut_)(past) : past,
                        .into_residual = shortcut_ != nullptr,
                        .divisor = output_scale_factor_});
@@ -72,12 +72,12 @@ at::Tensor ResnetBlock::operator()(const at::Tensor& x, const Condition& conditi
 at::Tensor ResnetBlock::operator()(const at::Tensor& x, const at::Tensor& second, const Condition& condition) const {
   if (!condition.is_for_cuda() || !shortcut_ || resample_ != Resample::none) return (*this)(at::cat({x, second}, 1), condition);
   const auto h = normed(norm1_.of_two(x, second), condition);
-  return finished_on_cuda(h, shortcut_->without_bias_of_two(x, second));
+  return finished_on_cuda(h, x, second);
 }
 
-/// The second convolution's pass adds the shortcut's bias too.
-at::Tensor ResnetBlock::finished_on_cuda(const at::Tensor& h, const at::Tensor& past) const {
-  return (*conv2_)(h, {.residual = past, .divisor = output_scale_factor_, .bias = &last_bias_});
+/// The second convolution adds the shortcut's bias too.
+at::Tensor ResnetBlock::finished_on_cuda(const at::Tensor& h, const at::Tensor& past, const at::Tensor& second) const {
+  return conv2_->with_shortcut(h, *shortcut_, past, second, {.divisor = output_scale_factor_, .bias = &last_bias_});
 }
 
 }  // namespace nd

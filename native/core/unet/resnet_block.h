@@ -30,7 +30,7 @@ class ResnetBlock {
 
  private:
   at::Tensor normed(const at::Tensor& h, const Condition& condition) const;
-  at::Tensor finished_on_cuda(const at::Tensor& h, const at::Tensor& past) const;
+  at::Tensor finished_on_cuda(const at::Tensor& h, const at::Tensor& past, const at::Tensor& second) const;
 
   Resample resample_;
   double output_scale_factor_;

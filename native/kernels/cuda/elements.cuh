@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/divisor.h"
 #include "kernels/cuda/launch.cuh"
 
 namespace nd::kernels::cuda {
@@ -7,6 +8,10 @@ namespace nd::kernels::cuda {
 __device__ __forceinline__ float to_float(float v) { return v; }
 __device__ __forceinline__ float to_float(__half v) { return __half2float(v); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
+
+__device__ __forceinline__ int quotient(int n, Divisor d) {
+  return static_cast<int>(uint64_t{static_cast<uint32_t>(n)} * d.factor >> d.shift);
+}
 
 /// kCount neighbours, read and written in one access.
 template <typename T, int kCount>

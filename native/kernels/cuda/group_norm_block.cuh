@@ -6,10 +6,6 @@
 /// What group_norm's kernels share.
 namespace nd::kernels::cuda {
 
-__device__ __forceinline__ int quotient(int n, Divisor d) {
-  return static_cast<int>(uint64_t{static_cast<uint32_t>(n)} * d.factor >> d.shift);
-}
-
 /// What the kernels get.
 template <typename T>
 struct Work {

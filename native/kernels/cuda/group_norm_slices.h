@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 
+#include "kernels/cuda/divisor.h"
 #include "kernels/cuda/kernels.h"
 
 /// How group_norm cuts its work: a block has whole groups of a sample, over all pixels or a chunk of them, and holds them in its
@@ -25,16 +26,6 @@ constexpr int kWarp = 32;
 constexpr int kHeldPixels[] = {2, 4, 8}, kSomeThreads = 128;
 /// Of a block; more for a group that is wider than that, whose threads hold fewer pixels.
 constexpr int kMostThreads = 512, kMostHeld = 8, kMostWideThreads = 1024, kMostWideHeld = 4;
-
-/// n / d by a product (Granlund & Montgomery 1994), for 0 ≤ n < 2³¹ and d > 0: ⌊n·m/2^(31 + s)⌋ with s = ⌈log₂ d⌉ and
-/// m = ⌈2^(31 + s)/d⌉.
-struct Divisor {
-  uint32_t factor = 0, shift = 0;
-};
-inline Divisor divisor(int d) {
-  const auto bits = static_cast<uint32_t>(31 + std::bit_width(static_cast<uint32_t>(d) - 1));
-  return {static_cast<uint32_t>(((uint64_t{1} << bits) + static_cast<uint32_t>(d) - 1) / static_cast<uint32_t>(d)), bits};
-}
 
 struct Slices {
   int group_channels;

@@ -86,6 +86,35 @@ void pad_right_below(const PixelCall& call, const void* x, void* y, Stream strea
 void join_phases(Element element, const void* z, const float* bias, void* y, int64_t batch, int64_t height, int64_t width,
                  int64_t channels, Stream stream);
 
+/// Products of an image, [batch, height, width, channels], with weights: [out_channels, kernel, kernel, channels], the outputs'
+/// at multiples of weight_stride.
+struct ConvolutionTerm {
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  int64_t channels = 0, weight_stride = 0;
+};
+constexpr int kMostTerms = 3;
+
+/// y = (Σ terms + bias + residual)·scale: the first term is the convolution, of as many zeros around its image as the output
+/// wants; the others are 1×1, of images of the output's size.
+struct SplitKConvolution {
+  Element element;  // a half
+  ConvolutionTerm terms[kMostTerms];
+  int64_t batch, height, width;  // of the first term's image
+  int64_t out_height, out_width, out_channels;
+  int kernel, stride, padding;  // padding: zeros above and on the left
+  bool doubles;                 // every pixel of the first term's image is four
+  const float* bias;            // [out_channels], or null
+  const void* residual;         // of y's shape, or null
+  float scale;
+  void* y;  // [batch, out_height, out_width, out_channels], which shares memory with none of the others
+  int64_t blocks = 0;  // wanted at least, if the smallest tiles make as many; 0: most of what the device runs at once
+};
+/// Whether the kernel takes such a call: channels in multiples of 32, output channels of 8, all in places of 16 bytes.
+bool split_k_serves(const SplitKConvolution& call);
+/// For outputs so few that a GPU is not filled by them. Their bits depend on neither the batch nor the blocks.
+void split_k_convolution(const SplitKConvolution& call, Stream stream);
+
 /// to[i] = table[rows[i]], of `width` floats; NaN where there is no such row.
 void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,
                  Stream stream);

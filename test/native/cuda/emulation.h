@@ -20,6 +20,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -31,9 +32,12 @@ inline thread_local dim3 threadIdx{0}, blockIdx{0}, blockDim, gridDim;
 using cudaError_t = int;
 constexpr cudaError_t cudaSuccess = 0;
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
 inline const char* cudaGetErrorString(cudaError_t) { return "none"; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) { return *value = 2, cudaSuccess; }
 
 namespace emulation {
 
@@ -45,6 +49,7 @@ struct Warp {
   explicit Warp(int threads) : barrier(threads) {}
   std::barrier<> barrier;
   float lanes[32] = {};
+  uint32_t fragments[32][6] = {};
 };
 inline thread_local Warp* warp = nullptr;
 
@@ -110,6 +115,31 @@ inline float __shfl_xor_sync(unsigned, float v, int other) {
   return theirs;
 }
 
+namespace emulation {
+
+/// mma.m16n8k16 of a whole warp. A lane's words: the rows lane / 4 and that + 8 with the first eight of 16 channels, both with
+/// the last eight, and the out lane / 4 with either; of each eight it has two, from 2·(lane % 4) on. to_float(word, i): its
+/// element i.
+template <typename ToFloat>
+void multiply_add(float (&sums)[4], const uint32_t (&mine)[6], const ToFloat& to_float) {
+  Warp& warp = *emulation::warp;
+  const unsigned lane = threadIdx.x % 32;
+  std::memcpy(warp.fragments[lane], mine, sizeof mine);
+  warp.barrier.arrive_and_wait();
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned second_row = i / 2, out = lane % 4 * 2 + i % 2;
+    for (unsigned k = 0; k < 16; ++k) {
+      const unsigned last_eight = k / 8, holder = k % 8 / 2;
+      const uint32_t of_row = warp.fragments[lane / 4 * 4 + holder][2 * last_eight + second_row];
+      const uint32_t of_out = warp.fragments[out * 4 + holder][4 + last_eight];
+      sums[i] += to_float(of_row, k % 2) * to_float(of_out, k % 2);
+    }
+  }
+  warp.barrier.arrive_and_wait();
+}
+
+}  // namespace emulation
+
 template <typename T>
 T min(T a, T b) { return b < a ? b : a; }
 template <typename T>
@@ -117,6 +147,9 @@ T max(T a, T b) { return a < b ? b : a; }
 
 struct alignas(16) uint4 {
   uint32_t x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
 };
 struct alignas(16) float4 {
   float x, y, z, w;

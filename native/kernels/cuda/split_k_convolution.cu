@@ -1,0 +1,405 @@
+#include "kernels/cuda/tensor_core.cuh"
+
+/// Convolutions with too few outputs for tiles that fill a GPU: the tiles are small, and the eight warps of a block share the
+/// sum over taps and channels of one. A warp's factors go from memory to its registers as the tensor cores want them, no
+/// warp waits for another before the end, when the block adds up its warps' sums.
+namespace nd::kernels::cuda {
+
+namespace {
+
+constexpr int kWarps = 8, kThreads = 32 * kWarps;
+
+template <typename T>
+struct Term {
+  const T* x;
+  const T* weight;
+  int channels, weight_stride, kernel;
+  int steps;  // of kRowChannels; 0: no term
+  Divisor by_tap_steps, by_kernel;
+};
+
+/// What the kernel gets.
+template <typename T>
+struct SplitWork {
+  Term<T> terms[kMostTerms];
+  int steps;                    // of all terms
+  int height, width, doubling;  // of the first term's x; doubling: log₂ of a pixel's repetitions in a direction
+  int stride, padding;
+  int rows, out_channels;  // pixels of all images, and the channels of each
+  int out_width, out_pixels;
+  Divisor by_out_width, by_out_pixels;
+  const float* bias;
+  const T* residual;
+  float scale;
+  T* y;
+};
+
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+__device__ __forceinline__ int lane_channel() { return lane() % 4 * kLaneChannels; }
+
+/// A step is some channels under a tap of a term's kernel; channels come first, then taps, then terms. Where one is:
+struct Place {
+  int term, index, tap, channel;  // index: of the term's steps
+
+  template <typename T>
+  __device__ __forceinline__ Place(const SplitWork<T>& work, int step) : term(0), index(step) {
+#pragma unroll
+    for (int i = 0; i < kMostTerms - 1; ++i) {
+      if (term == i && index >= work.terms[i].steps) index -= work.terms[i].steps, term = i + 1;
+    }
+    tap = quotient(index, work.terms[term].by_tap_steps);
+    channel = index * kRowChannels - tap * work.terms[term].channels;
+  }
+};
+
+/// The weights of a lane's output channels, every eighth from lane / 4 on, step by step.
+template <typename T, int kCount>
+class Outs {
+ public:
+  __device__ __forceinline__ Outs(const SplitWork<T>& work, const Place& place, int first_out)
+      : work_(work), out_(first_out + lane() / 4), term_(place.term) {
+    locate(place.index);
+  }
+
+  __device__ __forceinline__ void load_and_advance(uint4 (&outs)[kCount]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) outs[i] = load_once(at_ + i * eighth_);
+    at_ += kRowChannels;
+    if (--left_ > 0) return;
+    if (++term_ < kMostTerms) locate(0);
+  }
+
+ private:
+  /// An output's weights lie in the order of the steps.
+  __device__ __forceinline__ void locate(int index) {
+    const Term<T>& term = work_.terms[term_];
+    at_ = term.weight + int64_t{out_} * term.weight_stride + index * kRowChannels + lane_channel();
+    eighth_ = int64_t{8} * term.weight_stride;
+    left_ = term.steps - index;
+  }
+
+  const SplitWork<T>& work_;
+  const int out_;
+  int term_, left_;
+  const T* at_;
+  int64_t eighth_;
+};
+
+/// What the taps see of a lane's pixels, every eighth from lane / 4 on, step by step.
+template <typename T, int kCount>
+class Rows {
+ public:
+  __device__ __forceinline__ Rows(const SplitWork<T>& work, const Place& place, int first_row)
+      : work_(work), row_(first_row + lane() / 4), term_(place.term), channel_(place.channel) {
+    if (term_ == 0) {
+      down_ = quotient(place.tap, work.terms[0].by_kernel);
+      right_ = place.tap - down_ * work.terms[0].kernel;
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) {
+        const int row = row_ + 8 * i, image = quotient(row, work.by_out_pixels), pixel = row - image * work.out_pixels;
+        const int y = quotient(pixel, work.by_out_width), x = pixel - y * work.out_width;
+        image_[i] = image * work.height * work.width;
+        y_[i] = row < work.rows ? y * work.stride - work.padding : -kFar;  // behind the last is nothing but zeros
+        x_[i] = x * work.stride - work.padding;
+      }
+    } else {
+      begin_pointwise();
+    }
+    see();
+  }
+
+  __device__ __forceinline__ void load_and_advance(uint4 (&rows)[kCount]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      rows[i] = make_uint4(0, 0, 0, 0);
+      if (at_[i] >= 0) rows[i] = *reinterpret_cast<const uint4*>(x_of_lane_ + at_[i]);
+    }
+    channel_ += kRowChannels;
+    x_of_lane_ += kRowChannels;
+    if (channel_ < channels_) return;
+    channel_ = 0;
+    const int kernel = work_.terms[term_].kernel;
+    if (++right_ == kernel) {
+      right_ = 0;
+      if (++down_ == kernel) {
+        if (++term_ == kMostTerms) return;
+        begin_pointwise();
+      }
+    }
+    see();
+  }
+
+ private:
+  static constexpr int kFar = 1 << 30;
+
+  /// The terms after the first see the output's own pixels.
+  __device__ __forceinline__ void begin_pointwise() {
+    down_ = right_ = 0;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      image_[i] = row_ + 8 * i;
+      y_[i] = image_[i] < work_.rows ? 0 : -kFar;
+      x_[i] = 0;
+    }
+  }
+
+  /// The pixels under the tap.
+  __device__ __forceinline__ void see() {
+    const Term<T>& term = work_.terms[term_];
+    channels_ = term.channels;
+    x_of_lane_ = term.x + channel_ + lane_channel();
+    const auto height = static_cast<unsigned>(work_.height << work_.doubling);
+    const auto width = static_cast<unsigned>(work_.width << work_.doubling);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const int y = y_[i] + down_, x = x_[i] + right_;
+      const bool inside = (static_cast<unsigned>(y) < height) & (static_cast<unsigned>(x) < width);
+      at_[i] = (image_[i] + (y >> work_.doubling) * work_.width + (x >> work_.doubling)) * channels_;
+      if (!inside) at_[i] = -1;
+    }
+  }
+
+  const SplitWork<T>& work_;
+  const int row_;
+  int image_[kCount], y_[kCount], x_[kCount];  // where the kernel's first tap lies
+  int term_, down_, right_, channel_, channels_;
+  const T* x_of_lane_;
+  int at_[kCount];  // the pixel in the term's x; −1: zeros
+};
+
+/// The factors of a step that a lane has.
+template <int kLaneRows, int kLaneOuts>
+struct Stage {
+  uint4 rows[kLaneRows], outs[kLaneOuts];
+};
+
+/// kRows pixels with kOuts channels each.
+template <int kRows, int kOuts>
+struct Tile {
+  static constexpr int kLaneRows = kRows / 8, kLaneOuts = kOuts / 8, kRowBlocks = kRows / 16;
+  // As many steps as fit into some registers are on their way at once.
+  static constexpr int kStages = std::min(std::max(96 / (4 * (kLaneRows + kLaneOuts)), 2), 5);
+  static constexpr int kPitch = kOuts + 8;  // of a row of sums in shared memory: rows of 32 would share their banks
+  static constexpr size_t kShared = sizeof(float) * kWarps * kRows * kPitch;
+};
+
+/// A warp's share of a tile's sums, in the order of multiply_add.
+template <typename Tile>
+struct Sums {
+  float at[Tile::kRowBlocks][Tile::kLaneOuts][4] = {};
+
+  __device__ __forceinline__ void begin_with_bias(const float* bias) {
+#pragma unroll
+    for (int o = 0; o < Tile::kLaneOuts; ++o) {
+      const auto pair = *reinterpret_cast<const float2*>(bias + 8 * o + lane() % 4 * 2);
+#pragma unroll
+      for (int b = 0; b < Tile::kRowBlocks; ++b) {
+        at[b][o][0] = at[b][o][2] = pair.x, at[b][o][1] = at[b][o][3] = pair.y;
+      }
+    }
+  }
+
+  /// residual: of the tile's first row and out, of whose rows there are so many.
+  template <typename T>
+  __device__ __forceinline__ void begin_with_residual(const T* residual, int rows, int channels) {
+    each_pair([&](float* sums, int row, int out) {
+      Lanes<T, 2> pair{};
+      if (row < rows) pair = *reinterpret_cast<const Lanes<T, 2>*>(residual + int64_t{row} * channels + out);
+      sums[0] = to_float(pair.lane[0]), sums[1] = to_float(pair.lane[1]);
+    });
+  }
+
+  template <typename T>
+  __device__ __forceinline__ void add(const Stage<Tile::kLaneRows, Tile::kLaneOuts>& stage) {
+#pragma unroll
+    for (int j = 0; j < kRowChannels / 16; ++j) {
+#pragma unroll
+      for (int b = 0; b < Tile::kRowBlocks; ++b) {
+        const uint32_t first[2] = {word(stage.rows[2 * b], j, 0), word(stage.rows[2 * b], j, 1)};
+        const uint32_t second[2] = {word(stage.rows[2 * b + 1], j, 0), word(stage.rows[2 * b + 1], j, 1)};
+#pragma unroll
+        for (int o = 0; o < Tile::kLaneOuts; ++o) {
+          const uint32_t out[2] = {word(stage.outs[o], j, 0), word(stage.outs[o], j, 1)};
+          multiply_add<T>(at[b][o], first, second, out);
+        }
+      }
+    }
+  }
+
+  /// to: [kRows, kPitch].
+  __device__ __forceinline__ void store(float* to) {
+    each_pair([&](const float* sums, int row, int out) {
+      *reinterpret_cast<float2*>(to + row * Tile::kPitch + out) = float2{sums[0], sums[1]};
+    });
+  }
+
+ private:
+  static __device__ __forceinline__ uint32_t word(const uint4& v, int j, int i) {
+    return j == 0 ? (i == 0 ? v.x : v.y) : (i == 0 ? v.z : v.w);
+  }
+
+  /// visit(two sums side by side, their row and out in the tile).
+  template <typename Visit>
+  __device__ __forceinline__ void each_pair(const Visit& visit) {
+#pragma unroll
+    for (int b = 0; b < Tile::kRowBlocks; ++b) {
+#pragma unroll
+      for (int o = 0; o < Tile::kLaneOuts; ++o) {
+        visit(at[b][o], 16 * b + lane() / 4, 8 * o + lane() % 4 * 2);
+        visit(at[b][o] + 2, 16 * b + lane() / 4 + 8, 8 * o + lane() % 4 * 2);
+      }
+    }
+  }
+};
+
+/// y of the tile: the sums of all warps, in their order.
+template <typename T, typename Tile, int kRows, int kOuts>
+__device__ __forceinline__ void finish(const SplitWork<T>& work, const float* sums, int first_row, int first_out) {
+  constexpr int kVector = kVectorOf<T>, kItems = kRows * kOuts / kVector;
+  for (int item = static_cast<int>(threadIdx.x); item < kItems; item += kThreads) {
+    const int row = item / (kOuts / kVector), out = item % (kOuts / kVector) * kVector;
+    if (first_row + row >= work.rows) continue;
+    float v[kVector] = {};
+#pragma unroll
+    for (int warp = 0; warp < kWarps; ++warp) {
+      float part[kVector];
+      load_row(sums + (warp * kRows + row) * Tile::kPitch + out, part);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) v[i] += part[i];
+    }
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) v[i] *= work.scale;
+    store(work.y + int64_t{first_row + row} * work.out_channels + first_out + out, v);
+  }
+}
+
+template <typename T, int kRows, int kOuts>
+__global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant__ SplitWork<T> work) {
+  using TileOf = Tile<kRows, kOuts>;
+  constexpr int kStages = TileOf::kStages;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int tiles = work.out_channels / kOuts, tile = static_cast<int>(blockIdx.x);
+  const int first_row = tile / tiles * kRows, first_out = tile % tiles * kOuts;
+  const int first = work.steps * warp / kWarps, last = work.steps * (warp + 1) / kWarps;
+
+  Stage<TileOf::kLaneRows, TileOf::kLaneOuts> stages[kStages];
+  const Place place(work, first);
+  Outs<T, TileOf::kLaneOuts> outs(work, place, first_out);
+#pragma unroll
+  for (int i = 0; i < kStages - 1; ++i) {
+    if (first + i < last) outs.load_and_advance(stages[i].outs);
+  }
+  // The first warp begins with the bias, the second with the residual.
+  Sums<TileOf> sums;
+  if (warp == 0 && work.bias != nullptr) sums.begin_with_bias(work.bias + first_out);
+  Rows<T, TileOf::kLaneRows> rows(work, place, first_row);
+#pragma unroll
+  for (int i = 0; i < kStages - 1; ++i) {
+    if (first + i < last) rows.load_and_advance(stages[i].rows);
+  }
+  if (warp == 1 && work.residual != nullptr) {
+    sums.begin_with_residual(work.residual + int64_t{first_row} * work.out_channels + first_out, work.rows - first_row,
+                             work.out_channels);
+  }
+  for (int step = first; step < last; step += kStages) {
+#pragma unroll
+    for (int i = 0; i < kStages; ++i) {
+      if (step + i + kStages - 1 < last) {
+        auto& next = stages[(i + kStages - 1) % kStages];
+        outs.load_and_advance(next.outs);
+        rows.load_and_advance(next.rows);
+      }
+      if (step + i < last) sums.template add<T>(stages[i]);
+    }
+  }
+  auto* const shared = reinterpret_cast<float*>(shared_memory());
+  sums.store(shared + warp * kRows * TileOf::kPitch);
+  __syncthreads();
+  finish<T, TileOf, kRows, kOuts>(work, shared, first_row, first_out);
+}
+
+int processors() {
+  int device = 0, count = 0;
+  check(cudaGetDevice(&device), "device");
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "processors");
+  return count;
+}
+
+template <typename T, int kRows, int kOuts>
+struct TileType {
+  static constexpr int rows = kRows, outs = kOuts;
+};
+
+/// visit(the tile's type): the largest of which there are enough, else the smallest that fits.
+template <typename T, typename Visit>
+void with_tile(const SplitWork<T>& work, int64_t enough, const Visit& visit) {
+  const auto count = [&](auto tile) {
+    return (int64_t{work.rows} + tile.rows - 1) / tile.rows * (work.out_channels / tile.outs);
+  };
+  const auto serves = [&](auto tile) { return work.out_channels % tile.outs == 0 && count(tile) >= enough; };
+  const auto run = [&](auto tile) { visit(tile, static_cast<unsigned>(count(tile))); };
+  if (const TileType<T, 64, 32> tile; serves(tile)) return run(tile);
+  if (const TileType<T, 32, 32> tile; serves(tile)) return run(tile);
+  if (const TileType<T, 32, 16> tile; serves(tile)) return run(tile);
+  if (const TileType<T, 16, 16> tile; serves(tile)) return run(tile);
+  run(TileType<T, 16, 8>());
+}
+
+template <typename T>
+SplitWork<T> work_of(const SplitKConvolution& call) {
+  SplitWork<T> work{};
+  for (int i = 0; i < kMostTerms; ++i) {
+    const ConvolutionTerm& from = call.terms[i];
+    if (from.x == nullptr) break;
+    const auto channels = static_cast<int>(from.channels);
+    const int kernel = i == 0 ? call.kernel : 1, tap_steps = channels / kRowChannels, steps = kernel * kernel * tap_steps;
+    work.terms[i] = {static_cast<const T*>(from.x), static_cast<const T*>(from.weight), channels,
+                     static_cast<int>(from.weight_stride), kernel, steps, divisor(tap_steps), divisor(kernel)};
+    work.steps += steps;
+  }
+  work.height = static_cast<int>(call.height), work.width = static_cast<int>(call.width);
+  work.doubling = call.doubles ? 1 : 0, work.stride = call.stride, work.padding = call.padding;
+  work.out_width = static_cast<int>(call.out_width), work.out_pixels = static_cast<int>(call.out_height * call.out_width);
+  work.rows = static_cast<int>(call.batch) * work.out_pixels, work.out_channels = static_cast<int>(call.out_channels);
+  work.by_out_width = divisor(work.out_width), work.by_out_pixels = divisor(work.out_pixels);
+  work.bias = call.bias, work.residual = static_cast<const T*>(call.residual), work.scale = call.scale;
+  work.y = static_cast<T*>(call.y);
+  return work;
+}
+
+}  // namespace
+
+bool split_k_serves(const SplitKConvolution& call) {
+  constexpr int64_t most = 0x7FFFFFFF;  // elements are counted in 32 bits
+  const int64_t pixels = call.batch * call.out_height * call.out_width;
+  if (call.element == Element::f32 || pixels <= 0 || call.out_channels % 8 != 0) return false;
+  // A tile's rows go beyond the last by less than a tile.
+  if ((pixels + 64) * call.out_channels > most || !aligned_16(call.y) || !aligned_16(call.residual) || !is_aligned(call.bias, 8)) return false;
+  for (int i = 0; i < kMostTerms; ++i) {
+    const ConvolutionTerm& term = call.terms[i];
+    if (term.x == nullptr) return i > 0;
+    const int64_t of_image = i == 0 ? call.height * call.width : call.out_height * call.out_width;
+    if (term.channels <= 0 || term.channels % kRowChannels != 0 || term.weight_stride % kLaneChannels != 0 ||
+        (call.batch * of_image + 64) * term.channels > most || term.weight_stride * call.out_channels > most ||
+        !aligned_16(term.x) || !aligned_16(term.weight)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void split_k_convolution(const SplitKConvolution& call, Stream stream) {
+  if (!split_k_serves(call)) fail(ErrorCode::shape, "split_k_convolution: no such call is served");
+  const auto run = [&](auto type) {
+    using T = typename decltype(type)::type;
+    const auto work = work_of<T>(call);
+    with_tile(work, call.blocks > 0 ? call.blocks : processors() * 3 / 4, [&](auto tile, unsigned blocks) {
+      constexpr int kRows = decltype(tile)::rows, kOuts = decltype(tile)::outs;
+      launch(split_k_kernel<T, kRows, kOuts>, dim3(blocks), kThreads, Tile<kRows, kOuts>::kShared, stream, work);
+    });
+  };
+  if (call.element == Element::f16) return run(Type<__half>{});
+  run(Type<__nv_bfloat16>{});
+}
+
+}  // namespace nd::kernels::cuda

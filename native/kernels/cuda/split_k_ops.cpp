@@ -1,0 +1,58 @@
+#include "kernels/split_k_convolution.h"
+
+#include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAGuard.h>
+
+#include "kernels/cuda/kernels.h"
+
+namespace nd::cuda {
+namespace {
+
+namespace launch = kernels::cuda;
+
+/// Of what a processor does, beyond which tiles for a whole GPU are faster without question.
+constexpr int64_t kMostOutputsOfProcessor = 8192;
+
+bool fits(const at::Tensor& tensor, at::ScalarType dtype) {
+  return tensor.scalar_type() == dtype && tensor.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+bool fits_if_any(const at::Tensor& tensor, at::ScalarType dtype) { return !tensor.defined() || fits(tensor, dtype); }
+
+bool fits(const SplitKCall& call, const at::Tensor& y) {
+  const auto dtype = y.scalar_type();
+  return (dtype == at::kHalf || dtype == at::kBFloat16) && fits(call.x, dtype) && fits(call.weight, dtype) && fits(y, dtype) &&
+         fits_if_any(call.residual, dtype) && fits_if_any(call.past.x, dtype) && fits_if_any(call.past.second, dtype);
+}
+
+/// The columns of `weight` from `first` on that belong to x. A term of no image: none.
+launch::ConvolutionTerm term(const at::Tensor& x, const at::Tensor& weight, int64_t first = 0) {
+  if (!x.defined()) return {};
+  const auto* const columns = static_cast<const char*>(weight.const_data_ptr()) + first * weight.element_size();
+  return {x.const_data_ptr(), columns, x.size(1), weight.stride(0)};
+}
+
+}  // namespace
+
+bool split_k_convolution(const SplitKCall& call, const at::Tensor& y) {
+  if (!fits(call, y)) return false;
+  const c10::cuda::CUDAGuard guard(y.device());
+  if (y.numel() > kMostOutputsOfProcessor * at::cuda::getCurrentDeviceProperties()->multiProcessorCount) return false;
+  const auto address = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; };
+  const PointwiseTerm& past = call.past;
+  launch::SplitKConvolution kernel{
+      .element = y.scalar_type() == at::kHalf ? launch::Element::f16 : launch::Element::bf16,
+      .terms = {term(call.x, call.weight), term(past.x, past.weight),
+                past.second.defined() ? term(past.second, past.weight, past.x.size(1)) : launch::ConvolutionTerm{}},
+      .batch = call.x.size(0), .height = call.x.size(2), .width = call.x.size(3),
+      .out_height = y.size(2), .out_width = y.size(3), .out_channels = y.size(1),
+      .kernel = static_cast<int>(call.weight.size(2)), .stride = static_cast<int>(call.stride),
+      .padding = static_cast<int>(call.padding), .doubles = call.doubles,
+      .bias = static_cast<const float*>(address(call.bias)), .residual = address(call.residual), .scale = call.scale,
+      .y = y.mutable_data_ptr()};
+  if (!launch::split_k_serves(kernel)) return false;
+  launch::split_k_convolution(kernel, at::cuda::getCurrentCUDAStream().stream());
+  return true;
+}
+
+}  // namespace nd::cuda

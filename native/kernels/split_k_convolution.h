@@ -1,0 +1,29 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace nd::cuda {
+
+/// A 1×1 convolution of an image, or of two side by side in their channels.
+struct PointwiseTerm {
+  at::Tensor x, second;  // [B, C, H, W] and [B, C₂, H, W], undefined for none
+  at::Tensor weight;     // [O, C + C₂, 1, 1]
+};
+
+/// A convolution with all that may be added in its kernel: halves, in NHWC memory.
+struct SplitKCall {
+  at::Tensor x;         // [B, I, H, W]
+  at::Tensor weight;    // [O, I, k, k]
+  at::Tensor bias;      // [O] float, undefined for none
+  at::Tensor residual;  // of y's shape, undefined for none
+  PointwiseTerm past;   // of images of y's size
+  int64_t stride, padding;  // padding: above and on the left; after the last pixel are as many zeros as y wants
+  bool doubles;             // x's pixels are four each
+  float scale;
+};
+
+/// y = (conv(x) + past + bias + residual)·scale into y, NHWC, which shares memory with none of the others. False where the
+/// kernel does not serve, or y has so many elements that others are faster; then nothing was done.
+bool split_k_convolution(const SplitKCall& call, const at::Tensor& y);
+
+}  // namespace nd::cuda
