@@ -14,6 +14,7 @@ constexpr int kBoundBlocks = kMostWideThreads / kBoundThreads<kHeld>;
 /// piece's moments where the image has several.
 template <typename T, int kVector, int kParts, int kHeld>
 __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) piece_kernel(Work<T> work) {
+  let_next_begin();
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
@@ -33,6 +34,7 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
 #pragma unroll
     for (int j = 0; j < kHeld; ++j) held[j].keep_packed();
   };
+  wait_for_previous();
   each([&](int j, Held<T, kVector>& to) { to.load(place.x + j * place.x_step); });
   float shift[kVector] = {};
   if (place.left > 0) load_added(work, piece, place.channel, shift);
@@ -125,6 +127,7 @@ constexpr int kLanes = 16;  // of a group, each of which merges every kLanes-th 
 /// y from x, and from the moments of all chunks.
 template <typename T, int kVector, int kParts>
 __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
+  let_next_begin();
   const Slices& s = work.slices;
   auto* lanes = reinterpret_cast<CountedMoments*>(shared_memory());
   auto* groups = reinterpret_cast<GroupStatistics*>(lanes + kLanes * s.slice_groups);
@@ -132,6 +135,7 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
   const float group_channels = static_cast<float>(s.group_channels);
   const Piece piece(work);
 
+  wait_for_previous();
   // Means are merged as differences from the first chunk's: where the mean dwarfs the deviation, they keep their places.
   const Moments* of_groups = work.moments + int64_t{piece.sample} * s.chunks * work.shape.groups + piece.first_group;
   for (int i = thread; i < lane_count * piece.groups; i += s.threads) {
@@ -229,10 +233,10 @@ void run(Work<T> work, Stream stream) {
   const auto piece = s.held == kHeldPixels[0]   ? piece_kernel<T, kVector, kParts, kHeldPixels[0]>
                      : s.held == kHeldPixels[1] ? piece_kernel<T, kVector, kParts, kHeldPixels[1]>
                                                 : piece_kernel<T, kVector, kParts, kHeldPixels[2]>;
-  launch(piece, grid, s.threads, shared, stream, work);
+  launch_overlapping(piece, grid, s.threads, shared, stream, work);
   if (work.moments == nullptr) return;
   const size_t apply_shared = groups * (kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics));
-  launch(apply_kernel<T, kVector, kParts>, grid, s.threads, apply_shared, stream, work);
+  launch_overlapping(apply_kernel<T, kVector, kParts>, grid, s.threads, apply_shared, stream, work);
 }
 
 }  // namespace

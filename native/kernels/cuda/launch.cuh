@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
+#include <utility>
 
 #include "core/errors.h"
 #include "kernels/cuda/kernels.h"
@@ -59,19 +61,76 @@ inline dim3 grid_for(int64_t items, int64_t count, int threads) {
 /// Shared memory that a block gets without asking.
 constexpr size_t kPlainShared = 48 << 10;
 
+inline void allow_shared(const void* kernel, size_t bytes) {
+  if (bytes <= kPlainShared) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), "shared memory");
+}
+
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Stream stream,
             const Arguments&... arguments) {
-  if (shared > kPlainShared) {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared)), "shared memory");
-  }
+  allow_shared(reinterpret_cast<const void*>(kernel), shared);
 #ifdef __CUDACC__
   kernel<<<grid, threads, shared, stream>>>(arguments...);
 #else
   emulation::run(grid, threads, shared, [&] { kernel(arguments...); });
 #endif
   check(cudaGetLastError(), "launch");
+}
+
+// Kernels that follow each other on a stream may overlap (CUDA C++ Programming Guide, "Programmatic Dependent Launch"): one
+// that launch_overlapping launches begins when all blocks of the one before have called let_next_begin, or are done. What it
+// does until wait_for_previous must touch nothing that a kernel before it writes, and all its threads must call that.
+
+/// Lets the next kernel begin where there is room.
+__device__ __forceinline__ void let_next_begin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+/// Waits until the kernels before this one are done and their results are there.
+__device__ __forceinline__ void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+#ifdef __CUDACC__
+/// Whether the device overlaps kernels, and the code that it runs of this one waits. Not where captures of such launches have
+/// been seen to fail (compute capability 12).
+inline bool overlaps(const void* kernel) {
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), "device");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "compute capability");
+  if (major != 9 && major != 10) return false;
+  thread_local std::map<std::pair<const void*, int>, bool> known;  // to ask costs as much as a launch
+  const auto [found, is_new] = known.try_emplace({kernel, device}, false);
+  if (is_new) {
+    cudaFuncAttributes attributes{};
+    check(cudaFuncGetAttributes(&attributes, kernel), "attributes");
+    found->second = attributes.ptxVersion >= 90;
+  }
+  return found->second;
+}
+#endif
+
+/// A kernel that calls let_next_begin and wait_for_previous.
+template <typename... Parameters, typename... Arguments>
+void launch_overlapping(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Stream stream,
+                        const Arguments&... arguments) {
+#ifdef __CUDACC__
+  if (overlaps(reinterpret_cast<const void*>(kernel))) {
+    allow_shared(reinterpret_cast<const void*>(kernel), shared);
+    cudaLaunchAttribute attribute{};
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid, config.blockDim = dim3(static_cast<unsigned>(threads)), config.dynamicSmemBytes = shared;
+    config.stream = stream, config.attrs = &attribute, config.numAttrs = 1;
+    return check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), "launch");
+  }
+#endif
+  launch(kernel, grid, threads, shared, stream, arguments...);
 }
 
 }  // namespace nd::kernels::cuda

@@ -69,6 +69,14 @@ class Outs {
     if (++term_ < kMostTerms) locate(0);
   }
 
+  /// So many steps' weights will be loaded, if the term has as many: they come near.
+  __device__ __forceinline__ void expect(int steps) const {
+    for (int step = 0; step < min(steps, left_); ++step) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) bring_near(at_ + i * eighth_ + step * kRowChannels);
+    }
+  }
+
  private:
   /// An output's weights lie in the order of the steps.
   __device__ __forceinline__ void locate(int index) {
@@ -277,6 +285,7 @@ template <typename T, int kRows, int kOuts>
 __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant__ SplitWork<T> work) {
   using TileOf = Tile<kRows, kOuts>;
   constexpr int kStages = TileOf::kStages;
+  let_next_begin();
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int tiles = work.out_channels / kOuts, tile = static_cast<int>(blockIdx.x);
   const int first_row = tile / tiles * kRows, first_out = tile % tiles * kOuts;
@@ -289,10 +298,12 @@ __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant
   for (int i = 0; i < kStages - 1; ++i) {
     if (first + i < last) outs.load_and_advance(stages[i].outs);
   }
+  if (first_row == 0) outs.expect(last - first - (kStages - 1));
   // The first warp begins with the bias, the second with the residual.
   Sums<TileOf> sums;
   if (warp == 0 && work.bias != nullptr) sums.begin_with_bias(work.bias + first_out);
   Rows<T, TileOf::kLaneRows> rows(work, place, first_row);
+  wait_for_previous();  // weights are nobody's result
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) {
     if (first + i < last) rows.load_and_advance(stages[i].rows);
@@ -395,7 +406,7 @@ void split_k_convolution(const SplitKConvolution& call, Stream stream) {
     const auto work = work_of<T>(call);
     with_tile(work, call.blocks > 0 ? call.blocks : processors() * 3 / 4, [&](auto tile, unsigned blocks) {
       constexpr int kRows = decltype(tile)::rows, kOuts = decltype(tile)::outs;
-      launch(split_k_kernel<T, kRows, kOuts>, dim3(blocks), kThreads, Tile<kRows, kOuts>::kShared, stream, work);
+      launch_overlapping(split_k_kernel<T, kRows, kOuts>, dim3(blocks), kThreads, Tile<kRows, kOuts>::kShared, stream, work);
     });
   };
   if (call.element == Element::f16) return run(Type<__half>{});

@@ -49,4 +49,13 @@ __device__ __forceinline__ uint4 load_once(const void* from) {
 #endif
 }
 
+/// Into the cache that all blocks share.
+__device__ __forceinline__ void bring_near(const void* p) {
+#ifdef __CUDACC__
+  asm volatile("prefetch.global.L2 [%0];" : : "l"(p));
+#else
+  (void)p;
+#endif
+}
+
 }  // namespace nd::kernels::cuda

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "core/unet/convolution.h"
-#include "gpu/gpu_helpers.h"
+#include "gpu/gpu_convolution.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
 
@@ -22,19 +22,11 @@ struct Shape {
 constexpr Shape kShapes[] = {{128, 32, 128}, {256, 8, 256}, {512, 4, 256}, {128, 16, 256}, {256, 8, 256, 2, 1}, {128, 32, 128, 2, 0, 1},
                              {256, 4, 512, 2, 0, 1}, {128, 33, 128, 2, 0}, {8, 32, 128}, {128, 32, 8}};
 
-/// Rounded to the dtype, on the CPU.
-at::Tensor draw(at::IntArrayRef sizes, at::ScalarType dtype, uint64_t seed) {
-  return at::randn(sizes, seeded(seed)).to(dtype);
-}
-
-at::Tensor nhwc(const at::Tensor& tensor) { return tensor.to(kGpu).contiguous(at::MemoryFormat::ChannelsLast); }
-
 /// A call, and what it must give in float64.
 struct Case {
   Case(int64_t batch, const Shape& shape, at::ScalarType dtype, bool with_residual) {
     const auto x = draw({batch, shape.in, shape.size, shape.size}, dtype, 1);
-    const double scale = 1 / std::sqrt(9.0 * static_cast<double>(shape.in));
-    const auto weight = (draw({shape.out, shape.in, 3, 3}, at::kFloat, 2) * scale).to(dtype);
+    const auto weight = draw_weight(shape.out, shape.in, 3, dtype, 2);
     const auto bias = draw({shape.out}, dtype, 3);
     const int64_t before = shape.padding, after = shape.padding_after;
     const auto padded = at::constant_pad_nd(x.to(at::kDouble), {before, after, before, after});
@@ -63,13 +55,6 @@ struct Case {
   at::Tensor bias_float;
 };
 
-/// By the norm, and no element further than that from the largest.
-void expect_within(const at::Tensor& y, const at::Tensor& expected, double tolerance) {
-  const auto exact = expected.to(y.device());
-  EXPECT(relative_error(y, exact) <= tolerance);
-  EXPECT((y.to(at::kDouble) - exact).abs().max().item<double>() <= tolerance * exact.abs().max().item<double>());
-}
-
 /// A captured call gives the same bits.
 void expect_replayed(const Case& given, const at::Tensor& y) {
   const auto again = given.empty();
@@ -79,12 +64,6 @@ void expect_replayed(const Case& given, const at::Tensor& y) {
   graph.replay();
   EXPECT(at::equal(again, y));
 }
-
-/// As many ways of cuDNN's are measured as for users, where main.cpp wants one only: the other way is at its best too.
-struct ManyAlgorithms {
-  ManyAlgorithms() { at::globalContext().setBenchmarkLimitCuDNN(10); }
-  ~ManyAlgorithms() { at::globalContext().setBenchmarkLimitCuDNN(1); }
-};
 
 /// Every shape; says how long each takes in one kernel and in two.
 void expect_right(at::ScalarType dtype, double tolerance) {

@@ -1,0 +1,165 @@
+#include <ATen/ATen.h>
+
+#include <cstdio>
+
+#include "core/unet/convolution.h"
+#include "gpu/gpu_convolution.h"
+#include "kernels/cuda_ops.h"
+#include "kernels/cudnn_convolution.h"
+#include "kernels/split_k_convolution.h"
+
+using namespace nd;
+using namespace nd::test;
+
+namespace {
+
+struct Shape {
+  int64_t in, size, out, stride = 1, padding = 1, padding_after = padding;
+  bool doubles = false;
+  int64_t past = 0, second = 0;  // channels of the shortcut's images
+};
+// cifar10's.
+constexpr Shape kShapes[] = {{128, 32, 128}, {256, 16, 256}, {512, 16, 256}, {256, 8, 256}, {512, 8, 256}, {256, 4, 256},
+                             {512, 4, 256}, {128, 32, 128, 2, 0, 1}, {256, 8, 256, 2, 0, 1}, {256, 16, 256, 1, 1, 1, true},
+                             {256, 16, 256, 1, 1, 1, false, 256, 256}, {128, 32, 128, 1, 1, 1, false, 256, 128},
+                             {256, 16, 256, 1, 1, 1, false, 128, 0}};
+
+at::Tensor exact(const at::Tensor& tensor) { return tensor.to(at::kDouble).to(kGpu); }
+
+/// A call, and what it must give in float64.
+struct Case {
+  Case(int64_t batch, const Shape& shape, at::ScalarType dtype) : padding_after(shape.padding_after) {
+    const auto x = draw({batch, shape.in, shape.size, shape.size}, dtype, 1);
+    const auto weight = draw_weight(shape.out, shape.in, 3, dtype, 2);
+    bias = draw({shape.out}, dtype, 3);
+    const int64_t before = shape.padding, after = shape.padding_after;
+    auto seen = exact(x);
+    if (shape.doubles) seen = seen.repeat_interleave(2, 2).repeat_interleave(2, 3);
+    expected = at::conv2d(at::constant_pad_nd(seen, {before, after, before, after}), exact(weight), exact(bias),
+                          shape.stride);
+    call = {.x = nhwc(x), .weight = nhwc(weight), .bias = bias.to(at::kFloat).to(kGpu), .residual = {}, .past = {},
+            .stride = shape.stride, .padding = before, .doubles = shape.doubles, .scale = 1};
+    bias = bias.to(kGpu);
+    if (shape.past == 0) {
+      const auto residual = draw(expected.sizes(), dtype, 4);
+      expected += exact(residual);
+      call.residual = nhwc(residual);
+      return;
+    }
+    const auto past_weight = draw_weight(shape.out, shape.past + shape.second, 1, dtype, 5);
+    auto all = draw({batch, shape.past, shape.size, shape.size}, dtype, 6);
+    call.past = {nhwc(all), {}, nhwc(past_weight)};
+    if (shape.second > 0) {
+      const auto second = draw({batch, shape.second, shape.size, shape.size}, dtype, 7);
+      call.past.second = nhwc(second);
+      all = at::cat({all, second}, 1);
+    }
+    expected += at::conv2d(exact(all), exact(past_weight));
+  }
+
+  at::Tensor empty() const {
+    return at::empty(expected.sizes(), call.x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  }
+  /// The convolution alone by cuDNN, with bias and residual in its kernel, if that serves.
+  bool by_cudnn(const at::Tensor& y) const {
+    const auto x = call.doubles ? cuda::upsample_nearest(call.x) : call.x;
+    return cuda::convolution_bias_residual({x, call.weight, bias, call.residual, call.stride, call.padding, padding_after}, y);
+  }
+
+  at::Tensor expected, bias;
+  cuda::SplitKCall call;
+  int64_t padding_after;
+};
+
+/// Every shape; says how long it takes, and cuDNN without the shortcut.
+void expect_right(at::ScalarType dtype, double tolerance) {
+  const cuda::MeasuredAlgorithms measured;
+  const ManyAlgorithms many;
+  for (const auto& shape : kShapes) {
+    for (const int64_t batch : {1, 3, 8, 64}) {
+      const Case given(batch, shape, dtype);
+      const auto y = given.empty(), other = given.empty();
+      if (!cuda::split_k_convolution(given.call, y)) {
+        EXPECT(batch > 1);  // there are many outputs
+        continue;
+      }
+      expect_within(y, given.expected, tolerance);
+      const double us = 1e6 * cuda::best_seconds(kGpu, [&] { cuda::split_k_convolution(given.call, y); });
+      std::printf("  %2ld x %2ldx%2ld %3ld -> %3ld, stride %ld%s, shortcut %3ld: %6.1f µs", batch, shape.size, shape.size, shape.in,
+                  shape.out, shape.stride, shape.doubles ? ", doubled" : "", shape.past + shape.second, us);
+      if (given.by_cudnn(other)) std::printf(", cuDNN without it %6.1f µs", 1e6 * cuda::best_seconds(kGpu, [&] { given.by_cudnn(other); }));
+      std::printf("\n");
+    }
+  }
+}
+
+TEST("convolutions whose warps share the sum: float16") { expect_right(at::kHalf, 1e-3); }
+TEST("convolutions whose warps share the sum: bfloat16") { expect_right(at::kBFloat16, 8e-3); }
+
+TEST("a sample's bits do not depend on the batch") {
+  for (const auto& shape : kShapes) {
+    const Case given(3, shape, at::kBFloat16);
+    const auto y = given.empty();
+    EXPECT(cuda::split_k_convolution(given.call, y));
+    auto first = given.call;
+    for (auto* tensor : {&first.x, &first.residual, &first.past.x, &first.past.second}) {
+      if (tensor->defined()) *tensor = tensor->narrow(0, 0, 1);
+    }
+    const auto alone = at::empty_like(y.narrow(0, 0, 1), at::MemoryFormat::ChannelsLast);
+    EXPECT(cuda::split_k_convolution(first, alone));
+    EXPECT(at::equal(alone, y.narrow(0, 0, 1)));
+  }
+}
+
+/// Norms and convolutions in turn, as in a UNet, each of the result of the one before; some of the norms write over it.
+class Chain {
+ public:
+  Chain(int64_t channels, int64_t size) : x_(nhwc(draw({2, channels, size, size}, at::kBFloat16, 1))) {
+    for (uint64_t layer = 0; layer < 12; ++layer) {
+      weights_.push_back(nhwc(draw_weight(channels, channels, 3, at::kBFloat16, 2 + layer)));
+    }
+    ones_ = at::ones({channels}, x_.options().dtype(at::kFloat)), zeros_ = at::zeros_like(ones_);
+  }
+
+  /// after_each is called between any two.
+  template <typename AfterEach>
+  at::Tensor run(const AfterEach& after_each) const {
+    auto x = x_;
+    for (size_t layer = 0; layer < weights_.size(); ++layer) {
+      const auto normed = layer % 2 == 1 ? x : at::empty_like(x);
+      cuda::group_norm(x, {}, normed, {}, 32,
+                       {ones_.const_data_ptr<float>(), zeros_.const_data_ptr<float>(), nullptr, nullptr, 0, 1e-5F,
+                        kernels::NormActivation::silu});
+      after_each();
+      const auto y = at::empty_like(x);
+      EXPECT(cuda::split_k_convolution({.x = normed, .weight = weights_[layer], .bias = zeros_, .residual = layer % 2 == 0 ? x : at::Tensor(),
+                                        .past = {}, .stride = 1, .padding = 1, .doubles = false, .scale = 1}, y));
+      after_each();
+      x = y;
+    }
+    return x;
+  }
+
+ private:
+  at::Tensor x_, ones_, zeros_;
+  std::vector<at::Tensor> weights_;
+};
+
+TEST("kernels that overlap see all of what those before them wrote") {
+  for (const auto& [channels, size] : {std::pair<int64_t, int64_t>{256, 4}, {256, 8}, {256, 16}, {128, 32}}) {
+    const Chain chain(channels, size);
+    const auto expected = chain.run([] { cuda::synchronize(kGpu); });
+    const auto at_once = [] {};
+    for (int turn = 0; turn < 20; ++turn) EXPECT(at::equal(chain.run(at_once), expected));
+    const cuda::GraphPool pool(kGpu);
+    at::Tensor y;
+    cuda::Graph graph(pool, kGpu, [&] { y = chain.run(at_once); });
+    for (int turn = 0; turn < 200; ++turn) {
+      y.zero_();
+      graph.replay();
+      EXPECT(at::equal(y, expected));
+    }
+  }
+}
+
+}  // namespace
