@@ -3,14 +3,16 @@
 #
 # Wants an NVIDIA GPU, a python3 with a CUDA torch, nvcc, CMake and a C++ compiler; no network. SECONDS_IN_ALL (460) bounds it:
 # a part gets what is left of that, at most its own limit. PYTHON, BUILD and NODE name others than python3, build/gpu-check
-# and node. OUT_DIR gets a log for each part, summary.txt and check.json, which are kept up to date. Exit status 1 if a part
-# failed; what can't be run here is skipped, with the reason.
+# and node; where there is no Node, it is taken from NODE_ARCHIVE (build/gpu-node.txz), which scripts/gpu/pack-node.mjs makes
+# elsewhere. OUT_DIR gets a log for each part, summary.txt, check.json and samples.png; the former are kept up to date. Exit
+# status 1 if a part failed; what can't be run here is skipped, with the reason.
 set -u
 
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 OUT=${1:-$ROOT/build/gpu-check/out}
 BUILD=${BUILD:-$ROOT/build/gpu-check}
 PYTHON=${PYTHON:-python3}
+NODE_ARCHIVE=${NODE_ARCHIVE:-$ROOT/build/gpu-node.txz}
 SECONDS_IN_ALL=${SECONDS_IN_ALL:-460}
 mkdir -p "$OUT" "$BUILD"
 OUT=$(cd "$OUT" && pwd)
@@ -111,20 +113,35 @@ read -r LIBTORCH VERSION VARIANT CAPABILITY <<< "$FACTS"
 { nvidia-smi -L; nvidia-smi --query-gpu=driver_version,memory.total --format=csv,noheader; nvcc --version | tail -n 2; cmake --version | head -n 1; c++ --version | head -n 1; } > "$WORK/versions" 2>&1
 note facts pass "$SECONDS" "torch $VERSION $VARIANT, capability $CAPABILITY"
 
-# --- build: no Node and no headers of its ----------------------------------------------------------------------------------
+# --- Node, for the addon alone ---------------------------------------------------------------------------------------------
+NODE=$(command -v "${NODE:-node}" || echo '')
+MODULES=$ROOT/node_modules
+if [ -z "$NODE" ] && [ -f "$NODE_ARCHIVE" ]; then
+  mkdir "$WORK/node"
+  run unpack 30 build.log tar --extract --file "$NODE_ARCHIVE" -C "$WORK/node"
+  [ "$STATUS" = 0 ] && NODE=$WORK/node/bin/node MODULES=$WORK/node/node_modules
+fi
+TARGETS=(cuda_kernel_tests gpu_tests gpu_bench cuda_kernel_bench)
+ADDON=()
+if [ -n "$NODE" ] && [ -d "$MODULES/node-api-headers" ] && [ -d "$MODULES/tsx" ]; then
+  ADDON=(-DNODE_API_HEADERS="$MODULES/node-api-headers/include" -DNODE_ADDON_API="$MODULES/node-addon-api")
+  TARGETS+=(node_diffusers)
+fi
+
+# --- build -----------------------------------------------------------------------------------------------------------------
 ARCHITECTURE=$CAPABILITY
 [ "$CAPABILITY" = none ] && ARCHITECTURE=90
 CONFIGURE=(cmake -S "$ROOT" -B "$BUILD" -DCMAKE_BUILD_TYPE=Release -DLIBTORCH_ROOT="$LIBTORCH" -DLIBTORCH_VERSION="$VERSION"
   -DLIBTORCH_VARIANT="$VARIANT" -DNODE_DIFFUSERS_CUDA=ON -DNODE_DIFFUSERS_TESTS=ON -DNODE_DIFFUSERS_BENCH=ON
-  -DCMAKE_CUDA_ARCHITECTURES="$ARCHITECTURE-real" -DCMAKE_CUDA_COMPILER="$(command -v nvcc || echo nvcc)")
+  -DCMAKE_CUDA_ARCHITECTURES="$ARCHITECTURE-real" -DCMAKE_CUDA_COMPILER="$(command -v nvcc || echo nvcc)"
+  ${ADDON[@]+"${ADDON[@]}"})
 if command -v ccache > /dev/null; then
   CONFIGURE+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
   export CCACHE_BASEDIR="$ROOT" CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 fi
 command -v ninja > /dev/null && CONFIGURE+=(-G Ninja)
 run configure 60 build.log "${CONFIGURE[@]}"
-[ "$STATUS" = 0 ] && run build 240 build.log cmake --build "$BUILD" --parallel "$JOBS" \
-  --target cuda_kernel_tests gpu_tests gpu_bench cuda_kernel_bench
+[ "$STATUS" = 0 ] && run build 240 build.log cmake --build "$BUILD" --parallel "$JOBS" --target "${TARGETS[@]}"
 KERNEL_TESTS=$(find "$BUILD" -name cuda_kernel_tests -type f | head -n 1)
 KERNEL_BENCH=$(find "$BUILD" -name cuda_kernel_bench -type f | head -n 1)
 
@@ -198,6 +215,22 @@ else
 fi
 for tool in ${RUNNING[@]+"${RUNNING[@]}"}; do finish "$tool"; done
 
+# --- the addon: from a copy of the package, as build/Release may be another addon's ---------------------------------------------
+if [ ${#ADDON[@]} = 0 ]; then
+  note addon skip 0 'no Node, or no node_modules; scripts/gpu/pack-node.mjs packs both'
+elif [ "$CAPABILITY" = none ]; then
+  note addon skip 0 'no CUDA device; scripts/gpu/build.sh builds it without one'
+else
+  PACKAGE=$WORK/package
+  mkdir -p "$PACKAGE/build" "$PACKAGE/scripts"
+  cp -r "$ROOT/ts" "$ROOT/package.json" "$ROOT/tsconfig.json" "$PACKAGE"
+  cp -r "$ROOT/scripts/gpu" "$PACKAGE/scripts"
+  ln -s "$ROOT/models" "$ROOT/test" "$PACKAGE"
+  ln -s "$MODULES" "$PACKAGE/node_modules"
+  ln -s "$BUILD/Release" "$PACKAGE/build/Release"
+  run addon 60 addon.log bash -c 'cd "$1" && exec "$2" --import tsx scripts/gpu/with-gpu.ts cuda "$3"' _ "$PACKAGE" "$NODE" "$OUT/samples.png"
+fi
+
 # --- benchmarks --------------------------------------------------------------------------------------------------------------
 BENCH_SECONDS=$(((SECONDS_IN_ALL - SECONDS) * 4 / 10))
 [ "$BENCH_SECONDS" -gt 95 ] && BENCH_SECONDS=95
@@ -214,17 +247,6 @@ fi
 PEERS_SECONDS=$((SECONDS_IN_ALL - SECONDS - 10))
 run peers $((PEERS_SECONDS + 5)) peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
   --seconds "$PEERS_SECONDS" --arm-seconds 130
-
-# --- the addon, where Node is ------------------------------------------------------------------------------------------------------
-NODE=$(command -v "${NODE:-node}" || echo '')
-if [ -z "$NODE" ] || [ ! -d "$ROOT/node_modules/cmake-js" ]; then
-  note addon skip 0 'no Node, or no node_modules'
-elif [ "$CAPABILITY" = none ]; then
-  note addon skip 0 'no CUDA device; scripts/gpu/build.sh builds it without one'
-else
-  LIBTORCH_USE_PYTORCH=1 run addon 300 addon.log "$NODE" "$ROOT/scripts/build/bootstrap.mjs" sample --device cuda \
-    --grid "$WORK/samples.png"
-fi
 
 write_report
 echo
