@@ -32,6 +32,9 @@ class BatchRunner {
   /// the call before on CUDA, where this one is still under way.
   std::optional<StepTime> run(const std::vector<RunningRequest*>& batch, const std::atomic<bool>& cancelled);
 
+  /// Waits for what is still under way, and gives what it took.
+  std::optional<StepTime> finish() { return device_ ? device_->finish() : std::nullopt; }
+
   /// What requests of this shape with the labels that the model wants have in common.
   BatchKey trial_key(SampleShape shape) const { return batch_key(shape, denoiser_->trial_labels(1)); }
 

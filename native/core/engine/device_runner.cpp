@@ -89,6 +89,11 @@ struct DeviceRunner::Flight {
       of->seconds = end.seconds_since(begin);
       return std::exchange(of, std::nullopt);
     }
+    /// The same, if there is something to learn from it.
+    std::optional<StepTime> learn() {
+      const auto took = land();
+      return sets_up ? std::nullopt : took;
+    }
   };
   Span& last() { return spans[turn]; }
   Span& next() {
@@ -186,10 +191,10 @@ std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& ba
     if (!request->error) check_split(*request, here.out_channels);
     if (!request->error) ++request->step;
   }
-  const bool sets_up = before.sets_up;
-  const auto took = before.land();
-  return sets_up ? std::nullopt : took;
+  return before.learn();
 }
+
+std::optional<StepTime> DeviceRunner::finish() { return flight_->last().learn(); }
 
 double DeviceRunner::trial(SampleShape shape, int64_t samples) {
   const auto labels = denoiser_.trial_labels(1);

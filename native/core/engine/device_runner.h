@@ -35,6 +35,8 @@ class DeviceRunner {
   /// always has some. Gives what the call before took on the device, if there was one. Throws what the model throws; nobody
   /// has moved then.
   std::optional<StepTime> run(const std::vector<RunningRequest*>& batch);
+  /// Waits for the work of the last call, and gives what it took.
+  std::optional<StepTime> finish();
   /// Seconds of a step of nothing but padding.
   double trial(SampleShape shape, int64_t samples);
 

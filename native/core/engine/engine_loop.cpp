@@ -25,7 +25,7 @@ void SamplerEngine::loop() {
     expire();
     announce_room();  // where requests that were cancelled or late gave theirs up
     run_step();
-    if (policy_.empty()) deliver();
+    if (policy_.empty()) come_to_rest();
     warm_up_some();
     count_busy();  // before anyone hears of what was done in it
     tell();
@@ -134,10 +134,25 @@ void SamplerEngine::run_step() {
   std::vector<RunningRequest*> leaving;
   for (auto* request : batch) settle(*request, leaving);
   if (!leaving.empty()) leave(leaving);
-  if (took) policy_.ran(took->key, took->samples, took->seconds);
+  if (took) learn(*took);
   const std::lock_guard lock(mutex_);
-  meter_.ran(samples, took ? took->seconds : 0, EngineClock::now());
+  meter_.ran(samples, EngineClock::now());
   batch_limit_ = policy_.limit(selected.key);
+}
+
+void SamplerEngine::learn(const StepTime& took) {
+  policy_.ran(took.key, took.samples, took.seconds);
+  const std::lock_guard lock(mutex_);
+  meter_.took(took.seconds);
+}
+
+/// Nothing is left to be run: what is under way comes to its end.
+void SamplerEngine::come_to_rest() {
+  deliver();
+  try {
+    if (const auto took = runner_.finish()) learn(*took);
+  } catch (...) {  // a device that was lost: who waited for it has been told
+  }
 }
 
 void SamplerEngine::settle(RunningRequest& request, std::vector<RunningRequest*>& leaving) {

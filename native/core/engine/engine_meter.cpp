@@ -29,10 +29,9 @@ void EngineMeter::note(Entry entry) {
   while (entry.at - window_.front().at > kWindow) window_.pop_front();
 }
 
-void EngineMeter::ran(int64_t samples, double unet_seconds, EngineClock::time_point now) {
+void EngineMeter::ran(int64_t samples, EngineClock::time_point now) {
   ++counts_.steps;
   counts_.sample_steps += samples;
-  counts_.unet_seconds += unet_seconds;
   note({now, 1, samples, 0});
 }
 

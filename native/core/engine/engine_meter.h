@@ -32,7 +32,8 @@ class EngineMeter {
 
   explicit EngineMeter(EngineClock::time_point now) : start_(now) {}
 
-  void ran(int64_t samples, double unet_seconds, EngineClock::time_point now);
+  void ran(int64_t samples, EngineClock::time_point now);
+  void took(double unet_seconds) { counts_.unet_seconds += unet_seconds; }
   void busy(double seconds) { counts_.busy_seconds += seconds; }
   void done(double milliseconds, EngineClock::time_point now);
   void failed() { ++counts_.failed; }

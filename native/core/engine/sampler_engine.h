@@ -64,6 +64,8 @@ class SamplerEngine {
   void report_step(const RunningRequest& request);
   void leave(const std::vector<RunningRequest*>& requests);
   void deliver();
+  void learn(const StepTime& took);
+  void come_to_rest();
   void finish(const RunningRequest& request, at::Tensor output);
   void fail_request(uint64_t id, std::exception_ptr error);
   void leave_lists(const RunningRequest& request);

@@ -26,7 +26,8 @@ TEST("rates are of the last ten seconds") {
   EngineMeter meter(start);
   for (int i = 0; i < 2000; ++i) {  // 20 s of 8 samples each 10 ms
     const auto now = start + milliseconds(10 * (i + 1));
-    meter.ran(8, 0.008, now);
+    meter.ran(8, now);
+    meter.took(0.008);
     meter.busy(0.009);
     if (i % 10 == 0) meter.done(1, now);
   }

@@ -47,6 +47,23 @@ TEST("requests of every kind share batches, each with what it has alone on the C
   expect_as_on_cpu(model_pair(), 24, 4, [&](int i) { return request_of(asked[static_cast<size_t>(i)]); });
 }
 
+TEST("the time on the device has the last step before the engine rests") {
+  Listener listener;
+  SamplerEngine engine(make_denoiser(model_pair().gpu), {.max_batch = 2}, listener.function());
+  const auto device_seconds_after_one = [&] {
+    const auto event = listener.end_of(engine.submit(request_of({.steps = 1, .shape = kImage})));
+    EXPECT(event.kind == EngineEvent::Kind::done);
+    return engine.stats().unet_seconds;
+  };
+  device_seconds_after_one();  // while cuDNN measures
+  double before = device_seconds_after_one();
+  for (int i = 0; i < 4; ++i) {
+    const double after = device_seconds_after_one();
+    EXPECT(after > before);
+    before = after;
+  }
+}
+
 TEST("dynamic thresholding in the mix: whole batches go the plain way, and back") {
   expect_as_on_cpu(model_pair(), 6, 2, [](int i) {
     return request_of({.kind = SchedulerKind::ddpm, .steps = 6, .seed = static_cast<uint64_t>(i), .philox = i % 2 == 0,
