@@ -10,7 +10,8 @@ struct PointwiseTerm {
   at::Tensor weight;     // [O, C + C₂, 1, 1]
 };
 
-/// A convolution with all that may be added in its kernel: halves, in NHWC memory.
+/// A convolution with all that may be added in its kernel: halves, in NHWC memory. Weights and bias must be there before
+/// anything that is on the stream now, as a model's are: the kernel reads them early.
 struct SplitKCall {
   at::Tensor x;         // [B, I, H, W]
   at::Tensor weight;    // [O, I, k, k]

@@ -96,10 +96,7 @@ struct DeviceRunner::Flight {
     }
   };
   Span& last() { return spans[turn]; }
-  Span& next() {
-    turn = 1 - turn;
-    return spans[turn];
-  }
+  Span& next() { return spans[turn = 1 - turn]; }
 
   std::array<Span, 2> spans;
   size_t turn = 0;

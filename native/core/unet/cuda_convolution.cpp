@@ -115,8 +115,10 @@ at::Tensor CudaConvolution::without_bias_of_two(const at::Tensor& x, const at::T
 at::Tensor CudaConvolution::split_k(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
                                     const cuda::PointwiseTerm& past) const {
   const bool is_wide = widened_weight_.defined();
-  if (is_wide && (residual.defined() || past.x.defined() || (bias != nullptr && bias != &bias_))) return {};
   const auto& weight = is_wide ? widened_weight_ : weight_;
+  // What has no bias yet is a norm's, which wants whole pixels.
+  const bool is_cut = bias == nullptr && weight.size(0) != shape_.out;
+  if (is_cut || (is_wide && (residual.defined() || past.x.defined() || (bias != nullptr && bias != &bias_)))) return {};
   const auto y = empty_output(x, weight.size(0));
   const bool done = cuda::split_k_convolution(
       {.x = nhwc(x), .weight = weight,
@@ -145,11 +147,6 @@ const ConvolutionBias& CudaConvolution::bias_of(const Epilogue& epilogue) const 
 }
 
 at::Tensor CudaConvolution::finished(const at::Tensor& x, const Epilogue& epilogue) const {
-  const bool plain = !epilogue.offset.defined() && !epilogue.residual.defined() && epilogue.divisor == 1;
-  if (is_product() && plain) {
-    // cuBLAS adds the bias.
-    return image_of(at::addmm(bias_of(epilogue).values, pixel_rows(x), weight_columns(0, shape_.in)), x);
-  }
   if (epilogue.offset.defined()) return by_libraries(x, epilogue);
   at::Tensor y;
   const auto libraries = [&] { y = by_libraries(x, epilogue); };
@@ -163,6 +160,11 @@ at::Tensor CudaConvolution::finished(const at::Tensor& x, const Epilogue& epilog
 }
 
 at::Tensor CudaConvolution::by_libraries(const at::Tensor& x, const Epilogue& epilogue) const {
+  const bool plain = !epilogue.offset.defined() && !epilogue.residual.defined() && epilogue.divisor == 1;
+  if (is_product() && plain) {
+    // cuBLAS adds the bias.
+    return image_of(at::addmm(bias_of(epilogue).values, pixel_rows(x), weight_columns(0, shape_.in)), x);
+  }
   const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
   at::Tensor y;
   const auto ours = [&] {

@@ -112,7 +112,8 @@ struct SplitKConvolution {
 };
 /// Whether the kernel takes such a call: channels in multiples of 32, output channels of 8, all in places of 16 bytes.
 bool split_k_serves(const SplitKConvolution& call);
-/// For outputs so few that a GPU is not filled by them. Their bits depend on neither the batch nor the blocks.
+/// For outputs so few that a GPU is not filled by them. Their bits depend on neither the batch nor the blocks. Weights and bias
+/// must be there before anything that is on the stream now: they are read while the kernel before may still run.
 void split_k_convolution(const SplitKConvolution& call, Stream stream);
 
 /// to[i] = table[rows[i]], of `width` floats; NaN where there is no such row.

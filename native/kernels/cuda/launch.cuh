@@ -80,7 +80,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared
 
 // Kernels that follow each other on a stream may overlap (CUDA C++ Programming Guide, "Programmatic Dependent Launch"): one
 // that launch_overlapping launches begins when all blocks of the one before have called let_next_begin, or are done. What it
-// does until wait_for_previous must touch nothing that a kernel before it writes, and all its threads must call that.
+// does until wait_for_previous must touch nothing that a kernel before it writes, and all its threads must call that. One that
+// fills the device does not call let_next_begin: the next one's blocks would crowd where there is room left.
 
 /// Lets the next kernel begin where there is room.
 __device__ __forceinline__ void let_next_begin() {
@@ -114,7 +115,7 @@ inline bool overlaps(const void* kernel) {
 }
 #endif
 
-/// A kernel that calls let_next_begin and wait_for_previous.
+/// A kernel that calls wait_for_previous.
 template <typename... Parameters, typename... Arguments>
 void launch_overlapping(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Stream stream,
                         const Arguments&... arguments) {
@@ -127,7 +128,8 @@ void launch_overlapping(void (*kernel)(Parameters...), dim3 grid, int threads, s
     cudaLaunchConfig_t config{};
     config.gridDim = grid, config.blockDim = dim3(static_cast<unsigned>(threads)), config.dynamicSmemBytes = shared;
     config.stream = stream, config.attrs = &attribute, config.numAttrs = 1;
-    return check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), "launch");
+    cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
+    return check(cudaGetLastError(), "launch");
   }
 #endif
   launch(kernel, grid, threads, shared, stream, arguments...);

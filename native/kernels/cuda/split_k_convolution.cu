@@ -1,4 +1,4 @@
-#include "kernels/cuda/tensor_core.cuh"
+#include "kernels/cuda/split_k_factors.cuh"
 
 /// Convolutions with too few outputs for tiles that fill a GPU: the tiles are small, and the eight warps of a block share the
 /// sum over taps and channels of one. A warp's factors go from memory to its registers as the tensor cores want them, no
@@ -8,172 +8,6 @@ namespace nd::kernels::cuda {
 namespace {
 
 constexpr int kWarps = 8, kThreads = 32 * kWarps;
-
-template <typename T>
-struct Term {
-  const T* x;
-  const T* weight;
-  int channels, weight_stride, kernel;
-  int steps;  // of kRowChannels; 0: no term
-  Divisor by_tap_steps, by_kernel;
-};
-
-/// What the kernel gets.
-template <typename T>
-struct SplitWork {
-  Term<T> terms[kMostTerms];
-  int steps;                    // of all terms
-  int height, width, doubling;  // of the first term's x; doubling: log₂ of a pixel's repetitions in a direction
-  int stride, padding;
-  int rows, out_channels;  // pixels of all images, and the channels of each
-  int out_width, out_pixels;
-  Divisor by_out_width, by_out_pixels;
-  const float* bias;
-  const T* residual;
-  float scale;
-  T* y;
-};
-
-__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
-__device__ __forceinline__ int lane_channel() { return lane() % 4 * kLaneChannels; }
-
-/// A step is some channels under a tap of a term's kernel; channels come first, then taps, then terms. Where one is:
-struct Place {
-  int term, index, tap, channel;  // index: of the term's steps
-
-  template <typename T>
-  __device__ __forceinline__ Place(const SplitWork<T>& work, int step) : term(0), index(step) {
-#pragma unroll
-    for (int i = 0; i < kMostTerms - 1; ++i) {
-      if (term == i && index >= work.terms[i].steps) index -= work.terms[i].steps, term = i + 1;
-    }
-    tap = quotient(index, work.terms[term].by_tap_steps);
-    channel = index * kRowChannels - tap * work.terms[term].channels;
-  }
-};
-
-/// The weights of a lane's output channels, every eighth from lane / 4 on, step by step.
-template <typename T, int kCount>
-class Outs {
- public:
-  __device__ __forceinline__ Outs(const SplitWork<T>& work, const Place& place, int first_out)
-      : work_(work), out_(first_out + lane() / 4), term_(place.term) {
-    locate(place.index);
-  }
-
-  __device__ __forceinline__ void load_and_advance(uint4 (&outs)[kCount]) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) outs[i] = load_once(at_ + i * eighth_);
-    at_ += kRowChannels;
-    if (--left_ > 0) return;
-    if (++term_ < kMostTerms) locate(0);
-  }
-
-  /// So many steps' weights will be loaded, if the term has as many: they come near.
-  __device__ __forceinline__ void expect(int steps) const {
-    for (int step = 0; step < min(steps, left_); ++step) {
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) bring_near(at_ + i * eighth_ + step * kRowChannels);
-    }
-  }
-
- private:
-  /// An output's weights lie in the order of the steps.
-  __device__ __forceinline__ void locate(int index) {
-    const Term<T>& term = work_.terms[term_];
-    at_ = term.weight + int64_t{out_} * term.weight_stride + index * kRowChannels + lane_channel();
-    eighth_ = int64_t{8} * term.weight_stride;
-    left_ = term.steps - index;
-  }
-
-  const SplitWork<T>& work_;
-  const int out_;
-  int term_, left_;
-  const T* at_;
-  int64_t eighth_;
-};
-
-/// What the taps see of a lane's pixels, every eighth from lane / 4 on, step by step.
-template <typename T, int kCount>
-class Rows {
- public:
-  __device__ __forceinline__ Rows(const SplitWork<T>& work, const Place& place, int first_row)
-      : work_(work), row_(first_row + lane() / 4), term_(place.term), channel_(place.channel) {
-    if (term_ == 0) {
-      down_ = quotient(place.tap, work.terms[0].by_kernel);
-      right_ = place.tap - down_ * work.terms[0].kernel;
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) {
-        const int row = row_ + 8 * i, image = quotient(row, work.by_out_pixels), pixel = row - image * work.out_pixels;
-        const int y = quotient(pixel, work.by_out_width), x = pixel - y * work.out_width;
-        image_[i] = image * work.height * work.width;
-        y_[i] = row < work.rows ? y * work.stride - work.padding : -kFar;  // behind the last is nothing but zeros
-        x_[i] = x * work.stride - work.padding;
-      }
-    } else {
-      begin_pointwise();
-    }
-    see();
-  }
-
-  __device__ __forceinline__ void load_and_advance(uint4 (&rows)[kCount]) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      rows[i] = make_uint4(0, 0, 0, 0);
-      if (at_[i] >= 0) rows[i] = *reinterpret_cast<const uint4*>(x_of_lane_ + at_[i]);
-    }
-    channel_ += kRowChannels;
-    x_of_lane_ += kRowChannels;
-    if (channel_ < channels_) return;
-    channel_ = 0;
-    const int kernel = work_.terms[term_].kernel;
-    if (++right_ == kernel) {
-      right_ = 0;
-      if (++down_ == kernel) {
-        if (++term_ == kMostTerms) return;
-        begin_pointwise();
-      }
-    }
-    see();
-  }
-
- private:
-  static constexpr int kFar = 1 << 30;
-
-  /// The terms after the first see the output's own pixels.
-  __device__ __forceinline__ void begin_pointwise() {
-    down_ = right_ = 0;
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      image_[i] = row_ + 8 * i;
-      y_[i] = image_[i] < work_.rows ? 0 : -kFar;
-      x_[i] = 0;
-    }
-  }
-
-  /// The pixels under the tap.
-  __device__ __forceinline__ void see() {
-    const Term<T>& term = work_.terms[term_];
-    channels_ = term.channels;
-    x_of_lane_ = term.x + channel_ + lane_channel();
-    const auto height = static_cast<unsigned>(work_.height << work_.doubling);
-    const auto width = static_cast<unsigned>(work_.width << work_.doubling);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int y = y_[i] + down_, x = x_[i] + right_;
-      const bool inside = (static_cast<unsigned>(y) < height) & (static_cast<unsigned>(x) < width);
-      at_[i] = (image_[i] + (y >> work_.doubling) * work_.width + (x >> work_.doubling)) * channels_;
-      if (!inside) at_[i] = -1;
-    }
-  }
-
-  const SplitWork<T>& work_;
-  const int row_;
-  int image_[kCount], y_[kCount], x_[kCount];  // where the kernel's first tap lies
-  int term_, down_, right_, channel_, channels_;
-  const T* x_of_lane_;
-  int at_[kCount];  // the pixel in the term's x; −1: zeros
-};
 
 /// The factors of a step that a lane has.
 template <int kLaneRows, int kLaneOuts>
@@ -186,8 +20,8 @@ template <int kRows, int kOuts>
 struct Tile {
   static constexpr int kLaneRows = kRows / 8, kLaneOuts = kOuts / 8, kRowBlocks = kRows / 16;
   // As many steps as fit into some registers are on their way at once.
-  static constexpr int kStages = std::min(std::max(96 / (4 * (kLaneRows + kLaneOuts)), 2), 5);
-  static constexpr int kPitch = kOuts + 8;  // of a row of sums in shared memory: rows of 32 would share their banks
+  static constexpr int kStages = std::min(std::max(120 / (4 * (kLaneRows + kLaneOuts)), 2), 10);
+  static constexpr int kPitch = std::max(kOuts + 8, 24);  // of a row of sums in shared memory: side by side they would share banks
   static constexpr size_t kShared = sizeof(float) * kWarps * kRows * kPitch;
 };
 
@@ -285,10 +119,8 @@ template <typename T, int kRows, int kOuts>
 __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant__ SplitWork<T> work) {
   using TileOf = Tile<kRows, kOuts>;
   constexpr int kStages = TileOf::kStages;
-  let_next_begin();
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int tiles = work.out_channels / kOuts, tile = static_cast<int>(blockIdx.x);
-  const int first_row = tile / tiles * kRows, first_out = tile % tiles * kOuts;
+  const int first_row = static_cast<int>(blockIdx.x) * kRows, first_out = static_cast<int>(blockIdx.y) * kOuts;
   const int first = work.steps * warp / kWarps, last = work.steps * (warp + 1) / kWarps;
 
   Stage<TileOf::kLaneRows, TileOf::kLaneOuts> stages[kStages];
@@ -344,11 +176,13 @@ struct TileType {
 /// visit(the tile's type): the largest of which there are enough, else the smallest that fits.
 template <typename T, typename Visit>
 void with_tile(const SplitWork<T>& work, int64_t enough, const Visit& visit) {
-  const auto count = [&](auto tile) {
-    return (int64_t{work.rows} + tile.rows - 1) / tile.rows * (work.out_channels / tile.outs);
+  const auto grid = [&](auto tile) {
+    return dim3(blocks_for(work.rows, tile.rows), static_cast<unsigned>(work.out_channels / tile.outs));
   };
-  const auto serves = [&](auto tile) { return work.out_channels % tile.outs == 0 && count(tile) >= enough; };
-  const auto run = [&](auto tile) { visit(tile, static_cast<unsigned>(count(tile))); };
+  const auto serves = [&](auto tile) {
+    return work.out_channels % tile.outs == 0 && int64_t{grid(tile).x} * grid(tile).y >= enough;
+  };
+  const auto run = [&](auto tile) { visit(tile, grid(tile)); };
   if (const TileType<T, 64, 32> tile; serves(tile)) return run(tile);
   if (const TileType<T, 32, 32> tile; serves(tile)) return run(tile);
   if (const TileType<T, 32, 16> tile; serves(tile)) return run(tile);
@@ -383,7 +217,7 @@ SplitWork<T> work_of(const SplitKConvolution& call) {
 bool split_k_serves(const SplitKConvolution& call) {
   constexpr int64_t most = 0x7FFFFFFF;  // elements are counted in 32 bits
   const int64_t pixels = call.batch * call.out_height * call.out_width;
-  if (call.element == Element::f32 || pixels <= 0 || call.out_channels % 8 != 0) return false;
+  if (call.element == Element::f32 || pixels <= 0 || call.out_channels % 8 != 0 || call.out_channels / 8 > kMostRows) return false;
   // A tile's rows go beyond the last by less than a tile.
   if ((pixels + 64) * call.out_channels > most || !aligned_16(call.y) || !aligned_16(call.residual) || !is_aligned(call.bias, 8)) return false;
   for (int i = 0; i < kMostTerms; ++i) {
@@ -404,9 +238,9 @@ void split_k_convolution(const SplitKConvolution& call, Stream stream) {
   const auto run = [&](auto type) {
     using T = typename decltype(type)::type;
     const auto work = work_of<T>(call);
-    with_tile(work, call.blocks > 0 ? call.blocks : processors() * 3 / 4, [&](auto tile, unsigned blocks) {
+    with_tile(work, call.blocks > 0 ? call.blocks : processors() * 3 / 4, [&](auto tile, dim3 grid) {
       constexpr int kRows = decltype(tile)::rows, kOuts = decltype(tile)::outs;
-      launch_overlapping(split_k_kernel<T, kRows, kOuts>, dim3(blocks), kThreads, Tile<kRows, kOuts>::kShared, stream, work);
+      launch_overlapping(split_k_kernel<T, kRows, kOuts>, grid, kThreads, Tile<kRows, kOuts>::kShared, stream, work);
     });
   };
   if (call.element == Element::f16) return run(Type<__half>{});

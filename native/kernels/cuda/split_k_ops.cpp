@@ -17,12 +17,22 @@ constexpr int64_t kMostOutputsOfProcessor = 8192;
 bool fits(const at::Tensor& tensor, at::ScalarType dtype) {
   return tensor.scalar_type() == dtype && tensor.is_contiguous(at::MemoryFormat::ChannelsLast);
 }
-bool fits_if_any(const at::Tensor& tensor, at::ScalarType dtype) { return !tensor.defined() || fits(tensor, dtype); }
+
+/// Whether there is none, or it has y's batch, height and width.
+bool goes_with(const at::Tensor& image, const at::Tensor& y) {
+  return !image.defined() || (fits(image, y.scalar_type()) && image.size(0) == y.size(0) && image.size(2) == y.size(2) &&
+                              image.size(3) == y.size(3));
+}
 
 bool fits(const SplitKCall& call, const at::Tensor& y) {
   const auto dtype = y.scalar_type();
+  const auto channels = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.size(1) : 0; };
+  const bool past_fits = !call.past.x.defined() || (call.past.weight.scalar_type() == dtype && call.past.weight.size(0) == y.size(1) &&
+                                                    call.past.weight.size(1) == channels(call.past.x) + channels(call.past.second));
   return (dtype == at::kHalf || dtype == at::kBFloat16) && fits(call.x, dtype) && fits(call.weight, dtype) && fits(y, dtype) &&
-         fits_if_any(call.residual, dtype) && fits_if_any(call.past.x, dtype) && fits_if_any(call.past.second, dtype);
+         call.x.size(0) == y.size(0) && call.weight.size(0) == y.size(1) && call.weight.size(1) == call.x.size(1) &&
+         (!call.residual.defined() || channels(call.residual) == y.size(1)) && past_fits && goes_with(call.residual, y) &&
+         goes_with(call.past.x, y) && goes_with(call.past.second, y);
 }
 
 /// The columns of `weight` from `first` on that belong to x. A term of no image: none.

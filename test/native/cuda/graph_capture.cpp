@@ -29,6 +29,7 @@ class Capture {
     check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
     body(stream_);
     check_cuda(cudaStreamEndCapture(stream_, &graph));
+    count_overlaps(graph);
     check_cuda(cudaGraphInstantiate(&graph_, graph, 0));
     check_cuda(cudaGraphDestroy(graph));
   }
@@ -37,9 +38,22 @@ class Capture {
     check_cuda(cudaStreamSynchronize(stream_));
   }
 
+  /// Kernels that may begin before the one before them is done.
+  int overlaps() const { return overlaps_; }
+
  private:
+  void count_overlaps(cudaGraph_t graph) {
+    size_t count = 0;
+    check_cuda(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &count));
+    std::vector<cudaGraphNode_t> from(count), to(count);
+    std::vector<cudaGraphEdgeData> edges(count);
+    check_cuda(cudaGraphGetEdges(graph, from.data(), to.data(), edges.data(), &count));
+    for (const auto& edge : edges) overlaps_ += edge.type == cudaGraphDependencyTypeProgrammatic;
+  }
+
   cudaStream_t stream_ = nullptr;
   cudaGraphExec_t graph_ = nullptr;
+  int overlaps_ = 0;
 };
 
 }  // namespace
@@ -79,4 +93,16 @@ TEST("GroupNorm is captured, in one kernel and in chunks") {
     capture.replay();
     EXPECT(values::same(direct.values(), replayed.values()));
   }
+}
+
+TEST("kernels overlap in graphs too, where the device can") {
+  int major = 0;
+  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
+  const GroupNormCall call{.shape = {1, 64, 128, 32}, .parameters = {.eps = 1e-6F}, .element = Element::f32};
+  const DeviceBuffer<float> x(values::random(64 * 128, 1)), y(64 * 128);
+  Capture capture;
+  capture.record([&](Stream stream) {
+    for (int i = 0; i < 3; ++i) group_norm(call, x.get(), y.get(), nullptr, stream);
+  });
+  EXPECT_EQUAL(capture.overlaps(), major == 9 || major == 10 ? 2 : 0);
 }
