@@ -161,13 +161,14 @@ at::Tensor CudaConvolution::finished(const at::Tensor& x, const Epilogue& epilog
 
 at::Tensor CudaConvolution::by_libraries(const at::Tensor& x, const Epilogue& epilogue) const {
   const bool plain = !epilogue.offset.defined() && !epilogue.residual.defined() && epilogue.divisor == 1;
-  if (is_product() && plain) {
-    // cuBLAS adds the bias.
-    return image_of(at::addmm(bias_of(epilogue).values, pixel_rows(x), weight_columns(0, shape_.in)), x);
-  }
   const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
   at::Tensor y;
   const auto ours = [&] {
+    if (is_product() && plain) {
+      // cuBLAS adds the bias.
+      y = image_of(at::addmm(bias_of(epilogue).values, pixel_rows(x), weight_columns(0, shape_.in)), x);
+      return;
+    }
     y = is_product() ? without_bias(x) : without_bias_by_libraries(x);
     if (epilogue.offset.defined()) y.add_(epilogue.offset.unsqueeze(-1).unsqueeze(-1));
     cuda::add_bias_residual_(y, bias_of(epilogue).floats, residual, static_cast<float>(1 / epilogue.divisor));

@@ -267,7 +267,7 @@ int main(int count, char** arguments) {
       for (const auto batch : models[i].batches) bench_forward(report, models[i], model, flop[i], batch, seconds);
       if (i > 0 || dtype != at::kBFloat16) continue;
       for (const bool philox : {true, false}) {
-        for (const int64_t max_batch : {256, 64}) bench_engine(report, model, max_batch, philox);
+        for (const int64_t max_batch : {256, 512, 64}) bench_engine(report, model, max_batch, philox);
       }
     }
   }
