@@ -10,8 +10,11 @@ constexpr int kBoundThreads = kHeld > kMostWideHeld ? kMostThreads : kMostWideTh
 template <int kHeld>
 constexpr int kBoundBlocks = kMostWideThreads / kBoundThreads<kHeld>;
 
-/// The block holds its piece in registers: mean, then Σ(x − mean)² and what rounding left of the sum, then either y, or the
-/// piece's moments where the image has several.
+/// The block holds its piece in registers: a pivot, then Σ(x − pivot)² and Σ(x − pivot), then either y, or the piece's moments
+/// where the image has several (Chan, Golub & LeVeque 1983). The pivot of floats is the mean, and what the second sum has is
+/// the rounding that the first left: the corrected two-pass algorithm. That of halves is the mean of the group's first values,
+/// which is as exact as they show: none of n values is more than √n deviations from their mean, so that the difference of the
+/// squares loses n·2⁻²⁴ of them at worst, and mostly nothing.
 template <typename T, int kVector, int kParts, int kHeld>
 __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) piece_kernel(Work<T> work) {
   let_next_begin();
@@ -39,33 +42,39 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   float shift[kVector] = {};
   if (place.left > 0) load_added(work, piece, place.channel, shift);
 
-  // 1. the mean
-  float sums[kParts][1] = {}, pixels = 0;
-  each([&](int, const Held<T, kVector>& x) {
-    pixels += 1.0F;
+  // 1. the pivot
+  float pivot[kParts];
+  if constexpr (sizeof(T) == 2) {
+#pragma unroll
+    for (int k = 0; k < kParts; ++k) pivot[k] = first_values<At::kPartChannels>(work, piece, quotient(place.column * kParts + k, work.by_parts));
+  } else {
+    float sums[kParts][1] = {}, pixels = 0;
+    each([&](int, const Held<T, kVector>& x) {
+      pixels += 1.0F;
+#pragma unroll
+      for (int k = 0; k < kParts; ++k) {
+        sums[k][0] += pairwise<At::kPartChannels>([&](int i) { return x[i]; }, k * At::kPartChannels);
+      }
+    });
 #pragma unroll
     for (int k = 0; k < kParts; ++k) {
-      sums[k][0] += pairwise<At::kPartChannels>([&](int i) { return x[i]; }, k * At::kPartChannels);
+      sums[k][0] = fmaf(pixels, pairwise<At::kPartChannels>([&](int i) { return shift[i]; }, k * At::kPartChannels), sums[k][0]);
     }
-  });
+    sum_groups(work, piece, place.column, sums, scratch, [&](int group, const float (&sum)[1]) {
+      groups[group].pivot = sum[0] / count;
+    });
+    if (place.left > 0) {
 #pragma unroll
-  for (int k = 0; k < kParts; ++k) {
-    sums[k][0] = fmaf(pixels, pairwise<At::kPartChannels>([&](int i) { return shift[i]; }, k * At::kPartChannels), sums[k][0]);
+      for (int k = 0; k < kParts; ++k) pivot[k] = groups[quotient(place.column * kParts + k, work.by_parts)].pivot;
+    }
   }
-  sum_groups(work, piece, place.column, sums, scratch, [&](int group, const float (&sum)[1]) {
-    groups[group].mean = sum[0] / count;
-  });
   keep_packed();
 
-  // 2. the squares, and the correction (Chan, Golub & LeVeque 1983, the corrected two-pass algorithm)
+  // 2. the sums of the differences and their squares
   float both[kParts][2] = {};
   if (place.left > 0) {
 #pragma unroll
-    for (int k = 0; k < kParts; ++k) {
-      const float mean = groups[quotient(place.column * kParts + k, work.by_parts)].mean;
-#pragma unroll
-      for (int i = k * At::kPartChannels; i < (k + 1) * At::kPartChannels; ++i) shift[i] -= mean;
-    }
+    for (int i = 0; i < kVector; ++i) shift[i] -= pivot[i / At::kPartChannels];
   }
   each([&](int, const Held<T, kVector>& x) {
 #pragma unroll
@@ -78,13 +87,14 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   });
   sum_groups(work, piece, place.column, both, scratch, [&](int group, const float (&sum)[2]) {
     GroupStatistics& of = groups[group];
+    if constexpr (sizeof(T) == 2) of.pivot = first_values<At::kPartChannels>(work, piece, group);
     of.correction = sum[0] / count;
     float squares = fmaf(-sum[0], of.correction, sum[1]);
     if (squares < 0.0F) squares = 0.0F;  // NaN stays
     of.inverse_deviation = 1.0F / sqrtf(squares / count + work.parameters.eps);
     if (work.moments != nullptr) {
       work.moments[(int64_t{piece.sample} * s.chunks + piece.chunk) * work.shape.groups + piece.first_group + group] = {
-          of.mean + of.correction, squares};
+          of.pivot + of.correction, squares};
     }
   });
   if (work.moments != nullptr || place.left == 0) return;

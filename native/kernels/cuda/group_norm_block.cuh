@@ -104,6 +104,20 @@ __device__ __forceinline__ float pairwise(const Value& value, int first) {
   }
 }
 
+/// The mean of a group's first kCount channels in the piece's first pixel, with what is added to them; 0 for a group that the
+/// piece does not have.
+template <int kCount, typename T>
+__device__ __forceinline__ float first_values(const Work<T>& work, const Piece& piece, int group) {
+  if (group >= piece.groups) return 0.0F;
+  const int channel = piece.first_channel + group * work.slices.group_channels;
+  const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
+  const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel;
+  float x[kCount], added[kCount];
+  load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), x);
+  load_added(work, piece, channel, added);
+  return pairwise<kCount>([&](int i) { return x[i] + added[i]; }, 0) / static_cast<float>(kCount);
+}
+
 /// Lanes that share a group's last sums.
 constexpr int kTeam = 8;
 
@@ -198,7 +212,7 @@ struct Affine {
       const int of_vector = (first + i) / place.kPartChannels;
       const GroupStatistics group = groups[quotient(place.column * kParts + of_vector, work.by_parts)];
       factor[i] *= group.inverse_deviation;
-      shift[i] -= group.mean;
+      shift[i] -= group.pivot;
       offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
     }
   }

@@ -18,7 +18,7 @@ struct Moments {
 };
 
 struct GroupStatistics {
-  float mean, correction, inverse_deviation;  // the mean is mean + correction
+  float pivot, correction, inverse_deviation;  // the mean is pivot + correction
 };
 
 constexpr int kWarp = 32;
