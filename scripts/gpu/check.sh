@@ -113,6 +113,11 @@ read -r LIBTORCH VERSION VARIANT CAPABILITY <<< "$FACTS"
 { nvidia-smi -L; nvidia-smi --query-gpu=driver_version,memory.total --format=csv,noheader; nvcc --version | tail -n 2; cmake --version | head -n 1; c++ --version | head -n 1; } > "$WORK/versions" 2>&1
 note facts pass "$SECONDS" "torch $VERSION $VARIANT, capability $CAPABILITY"
 
+# --- peers: they compile for minutes, beside all that is not timed ------------------------------------------------------------
+QUIET=$WORK/quiet
+start 'peers ahead' "$SECONDS_IN_ALL" peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
+  --seconds $((SECONDS_IN_ALL - SECONDS - 10)) --quiet "$QUIET"
+
 # --- Node, for the addon alone ---------------------------------------------------------------------------------------------
 NODE=$(command -v "${NODE:-node}" || echo '')
 MODULES=$ROOT/node_modules
@@ -190,22 +195,23 @@ fi
 # compute-sanitizer over the kernels' tests, beside the others: nothing is timed here.
 SANITIZER=$(command -v compute-sanitizer || echo '')
 RUNNING=()
-sanitize() { # TOOL LIMIT [FILE]: a part of its own
-  local tool=$1 limit=$2
-  shift 2
+sanitize() { # NAME LIMIT TOOL [FILE]: a part of its own
+  local name=$1 limit=$2 tool=$3
+  shift 3
   if [ "$CAPABILITY" = none ]; then
-    note "$tool" skip 0 'no CUDA device'
+    note "$name" skip 0 'no CUDA device'
   elif [ -z "$SANITIZER" ]; then
-    note "$tool" skip 0 'no compute-sanitizer'
+    note "$name" skip 0 'no compute-sanitizer'
   elif [ ! -x "$KERNEL_TESTS" ]; then
-    note "$tool" fail 0 'not built'
+    note "$name" fail 0 'not built'
   else
-    start "$tool" "$limit" sanitizer.log "$SANITIZER" --tool "$tool" --error-exitcode 9 --print-limit 20 "$KERNEL_TESTS" "$@"
-    RUNNING+=("$tool")
+    start "$name" "$limit" sanitizer.log "$SANITIZER" --tool "$tool" --error-exitcode 9 --print-limit 20 "$KERNEL_TESTS" "$@"
+    RUNNING+=("$name")
   fi
 }
-sanitize memcheck 100
-sanitize racecheck 100 device_group_norm_test
+sanitize memcheck 100 memcheck
+sanitize 'racecheck norm' 100 racecheck device_group_norm_test
+sanitize 'racecheck split-k' 100 racecheck device_split_k_test
 if [ -x "$BUILD/gpu_tests" ]; then
   GPU_SECONDS=$((SECONDS_IN_ALL - SECONDS))
   [ "$GPU_SECONDS" -gt 125 ] && GPU_SECONDS=125
@@ -213,7 +219,7 @@ if [ -x "$BUILD/gpu_tests" ]; then
 else
   note 'gpu tests' fail 0 'not built'
 fi
-for tool in ${RUNNING[@]+"${RUNNING[@]}"}; do finish "$tool"; done
+for name in ${RUNNING[@]+"${RUNNING[@]}"}; do finish "$name"; done
 
 # --- the addon: from a copy of the package, as build/Release may be another addon's ---------------------------------------------
 if [ ${#ADDON[@]} = 0 ]; then
@@ -230,6 +236,14 @@ else
   ln -s "$BUILD/Release" "$PACKAGE/build/Release"
   run addon 60 addon.log bash -c 'cd "$1" && exec "$2" --import tsx scripts/gpu/with-gpu.ts cuda "$3"' _ "$PACKAGE" "$NODE" "$OUT/samples.png"
 fi
+
+# What has compiled so far is measured now, or in a moment.
+for _ in {1..45}; do
+  [ -e "$QUIET.ready" ] || [ $((SECONDS_IN_ALL - SECONDS)) -lt 150 ] || ! kill -0 "${PIDS['peers ahead']}" 2> /dev/null && break
+  sleep 1
+done
+touch "$QUIET"
+finish 'peers ahead'
 
 # --- benchmarks --------------------------------------------------------------------------------------------------------------
 BENCH_SECONDS=$(((SECONDS_IN_ALL - SECONDS) * 4 / 10))

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """What Python users run on the same GPU: one forward in bfloat16 channels_last, eager and by torch.compile.
 
-  python scripts/gpu/peers.py [--out FILE] [--seconds 200] [--arm-seconds 120]
+  python scripts/gpu/peers.py [--out FILE] [--seconds 200] [--arm-seconds 120] [--quiet FILE]
 
 Each arm is a process of its own with a time limit, since max-autotune compiles for minutes; an arm that does not end in
-time, or for which none is left, is reported with the reason. Exit status 77 without a GPU.
+time, or for which none is left, is reported with the reason. With --quiet the first arms compile beside each other and
+whatever else the machine does; once there is that file, those that are ready are measured, the others ended, and eager
+beside them. Arms that --out has from a run before are not run again. Exit status 77 without a GPU.
 """
 
 import argparse
 import json
 import os
+import queue
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +29,10 @@ ARMS = [("cifar10", 64, LIBRARIES), ("cifar10", 64, "eager"), ("cifar10", 1, LIB
         ("cifar10", 256, LIBRARIES), ("cifar10", 256, "eager"), ("church", 1, LIBRARIES), ("church", 1, "eager"),
         ("cifar10", 64, "max-autotune"), ("cifar10", 1, "max-autotune"), ("cifar10", 256, "max-autotune"),
         ("church", 1, "max-autotune")]
+# What compiles before it is quiet, and what is measured then: eager beside the same model and batch compiled.
+AHEAD = [arm for arm in ARMS[:4] if arm[2] == LIBRARIES]
+WHEN_QUIET = ARMS[:4]
+READY = "ready"  # an arm says that it can be measured, and waits for a line
 
 
 def compiled(model, mode):
@@ -56,6 +65,8 @@ def measure(name, batch, mode, seconds=1.0):
             forward(x, timesteps)
         torch.cuda.synchronize()
         preparation = time.perf_counter() - started
+        print(READY, flush=True)
+        sys.stdin.readline()
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         times, started = [], time.perf_counter()
         while time.perf_counter() - started < seconds or len(times) < 10:
@@ -67,28 +78,98 @@ def measure(name, batch, mode, seconds=1.0):
     return {"milliseconds": statistics.median(times), "calls": len(times), "preparationSeconds": preparation, "source": source}
 
 
-def run_arm(arm, limit):
-    """The arm's result, or why there is none."""
-    if limit < 10:
-        return {"leftOut": "no time"}
-    name, batch, mode = arm
-    command = [sys.executable, __file__, "--arm", name, str(batch), mode]
-    # A session of its own: Inductor's compiler processes end with it.
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, start_new_session=True, **pipes) as process:
+class Arm:
+    """A process that prepares its forward, and measures it when it is told to."""
+
+    def __init__(self, arm):
+        name, batch, mode = arm
+        command = [sys.executable, __file__, "--arm", name, str(batch), mode]
+        self.errors = tempfile.TemporaryFile("w+")
+        # A session of its own: Inductor's compiler processes end with it.
+        self.process = subprocess.Popen(command, text=True, start_new_session=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=self.errors)
+        self.lines = queue.Queue()  # what it prints, then None
+        threading.Thread(target=self._read, daemon=True).start()
+        self.is_ready = False
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.strip())
+        self.lines.put(None)
+
+    def wait_until_ready(self, limit, until=lambda: False):
+        """Whether it is, after so many seconds at most, or when it is `until`."""
+        end = time.monotonic() + limit
+        while not self.is_ready and time.monotonic() < end and not until():
+            try:
+                line = self.lines.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if line is None:
+                self.lines.put(None)
+                return False
+            self.is_ready = line == READY
+        return self.is_ready
+
+    def result(self, limit):
+        """What it measures, or why there is nothing."""
+        end = time.monotonic() + limit
+        if not self.wait_until_ready(limit):
+            return self.left_out(f"did not end in {limit:.0f} s")
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
         try:
-            answer, errors = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return {"leftOut": f"did not end in {limit:.0f} s"}
-    if process.returncode != 0:
+            while (line := self.lines.get(timeout=max(end - time.monotonic(), 10))) is not None:
+                if line.startswith("{"):
+                    return json.loads(line)
+        except queue.Empty:
+            pass
+        finally:
+            self.end()
+        return self.left_out(f"did not end in {limit:.0f} s")
+
+    def left_out(self, if_running):
+        is_running = self.process.poll() is None
+        self.end()
+        if is_running:
+            return {"leftOut": if_running}
+        self.errors.seek(0)
+        errors = self.errors.read()
         lines = errors.strip().splitlines() or ["no message"]
         return {"leftOut": lines[-1][:300], "stderr": errors[-3000:]}
-    try:
-        return json.loads(answer.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        return {"leftOut": "it gave no result", "stderr": errors[-3000:]}
+
+    def end(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+class Results:
+    """Of this run and the one before, kept in a file."""
+
+    def __init__(self, file):
+        self.file, self.arms = file, []
+        if file and file.exists():
+            self.arms = json.loads(file.read_text())["arms"]
+
+    def has(self, arm):
+        return any("milliseconds" in one and self._is(one, arm) for one in self.arms)
+
+    @staticmethod
+    def _is(one, arm):
+        return (one["model"], one["batch"], one["mode"]) == arm
+
+    def add(self, arm, result):
+        import torch
+
+        show(arm, result)
+        self.arms = [one for one in self.arms if not self._is(one, arm)]
+        self.arms.append({"model": arm[0], "batch": arm[1], "mode": arm[2], **result})
+        if self.file:
+            versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "device": torch.cuda.get_device_name()}
+            self.file.write_text(json.dumps({**versions, "arms": self.arms}, indent=1) + "\n")
 
 
 def show(arm, result):
@@ -106,6 +187,7 @@ def main():
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seconds", type=float, default=200, help="in all")
     parser.add_argument("--arm-seconds", type=float, default=120, help="for one arm")
+    parser.add_argument("--quiet", type=Path, help="measures once there is this file; FILE.ready says that all is compiled")
     parser.add_argument("--arm", nargs=3, metavar=("MODEL", "BATCH", "MODE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
 
@@ -118,16 +200,28 @@ def main():
         name, batch, mode = options.arm
         print(json.dumps(measure(name, int(batch), mode)))
         return 0
-    started, results = time.monotonic(), []
-    for arm in ARMS:
-        left = options.seconds - (time.monotonic() - started)
-        result = run_arm(arm, min(left, options.arm_seconds))
-        show(arm, result)
-        results.append({"model": arm[0], "batch": arm[1], "mode": arm[2], **result})
-        if options.out:
-            versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "device": torch.cuda.get_device_name()}
-            options.out.write_text(json.dumps({**versions, "arms": results}, indent=1) + "\n")
-    return 0 if any("milliseconds" in result for result in results) else 1
+    started, results = time.monotonic(), Results(options.out)
+    left = lambda: options.seconds - (time.monotonic() - started)
+    ahead = {}
+    if options.quiet:
+        ahead = {arm: Arm(arm) for arm in AHEAD if not results.has(arm)}
+        for arm in ahead.values():
+            arm.wait_until_ready(left(), until=options.quiet.exists)
+        Path(f"{options.quiet}.{READY}").touch()
+        while not options.quiet.exists() and left() > 0:
+            time.sleep(0.2)
+        for arm, process in list(ahead.items()):
+            if not process.wait_until_ready(1):
+                results.add(arm, ahead.pop(arm).left_out(f"was not compiled after {time.monotonic() - started:.0f} s"))
+    for arm in WHEN_QUIET if options.quiet else ARMS:
+        if results.has(arm) or (options.quiet and arm in AHEAD and arm not in ahead):
+            continue
+        limit = min(left(), options.arm_seconds)
+        process = ahead.pop(arm, None)
+        results.add(arm, (process or Arm(arm)).result(limit) if limit >= 10 else {"leftOut": "no time"})
+    for process in ahead.values():
+        process.end()
+    return 0 if any("milliseconds" in result for result in results.arms) else 1
 
 
 if __name__ == "__main__":
