@@ -4,7 +4,7 @@
 
 #include "core/errors.h"
 #include "kernels/cuda_ops.h"
-#include "kernels/split_k_convolution.h"
+#include "kernels/cuda_convolutions.h"
 
 // The same names where the CUDA kernels are not built. Nothing is served, so only a mistake comes further; but libtorch's
 // CUDA may be there.
@@ -27,6 +27,8 @@ void group_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, Channel
   not_built();
 }
 bool split_k_convolution(const SplitKCall&, const at::Tensor&) { return false; }
+at::Tensor thin_weight(const at::Tensor&) { return {}; }
+bool thin_convolution(const ThinCall&, const at::Tensor&) { return false; }
 at::Tensor upsample_nearest(const at::Tensor&) { not_built(); }
 at::Tensor pad_right_below(const at::Tensor&) { not_built(); }
 at::Tensor join_phases(const at::Tensor&, const at::Tensor&) { not_built(); }

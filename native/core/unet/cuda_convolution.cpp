@@ -5,7 +5,7 @@
 #include "core/unet/resample.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
-#include "kernels/split_k_convolution.h"
+#include "kernels/cuda_convolutions.h"
 
 namespace nd {
 namespace {
@@ -52,6 +52,7 @@ CudaConvolution::CudaConvolution(const at::Tensor& weight, const ConvolutionBias
     widened_weight_ = nhwc(at::constant_pad_nd(weight, {0, 0, 0, 0, 0, in - shape.in, 0, out - shape.out}));
     widened_bias_ = {at::constant_pad_nd(bias.values, {0, out - shape.out}), at::constant_pad_nd(bias.floats, {0, out - shape.out})};
   }
+  if (shape.before == Before::nothing) thin_weight_ = cuda::thin_weight(weight);
   if (shape.before == Before::doubling && shape.kernel == 3 && shape.stride == 1 && shape.padding == 1) {
     phases_ = doubling_phases(weight);
   }
@@ -79,11 +80,11 @@ at::Tensor CudaConvolution::without_bias(const at::Tensor& x) const {
   if (is_product()) return image_of(at::mm(pixel_rows(x), weight_columns(0, shape_.in)), x);
   at::Tensor y;
   const auto libraries = [&] { y = without_bias_by_libraries(x); };
-  const auto small_tiles = [&] {
-    y = split_k(x, nullptr, {}, 1);
+  const auto ours = [&] {
+    y = by_our_kernel(x, nullptr, {}, 1);
     return y.defined();
   };
-  split_.run(x, libraries, small_tiles);
+  ours_.run(x, libraries, ours);
   return y;
 }
 
@@ -111,9 +112,14 @@ at::Tensor CudaConvolution::without_bias_of_two(const at::Tensor& x, const at::T
   return image_of(y, x);
 }
 
-/// (conv(x) + bias + residual + past)/divisor by our own kernel, or undefined where it does not serve.
-at::Tensor CudaConvolution::split_k(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
+/// (conv(x) + bias + residual + past)/divisor by our own kernels, or undefined where none serves.
+at::Tensor CudaConvolution::by_our_kernel(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
                                     const cuda::PointwiseTerm& past) const {
+  if (thin_weight_.defined() && !residual.defined() && !past.x.defined() && divisor == 1) {
+    const auto y = empty_output(x, shape_.out);
+    const auto floats = bias == nullptr ? at::Tensor() : bias->floats;
+    if (cuda::thin_convolution({nhwc(x), thin_weight_, floats, shape_.kernel, shape_.stride, shape_.padding}, y)) return y;
+  }
   const bool is_wide = widened_weight_.defined();
   const auto& weight = is_wide ? widened_weight_ : weight_;
   // What has no bias yet is a norm's, which wants whole pixels.
@@ -150,12 +156,12 @@ at::Tensor CudaConvolution::finished(const at::Tensor& x, const Epilogue& epilog
   if (epilogue.offset.defined()) return by_libraries(x, epilogue);
   at::Tensor y;
   const auto libraries = [&] { y = by_libraries(x, epilogue); };
-  const auto small_tiles = [&] {
+  const auto ours = [&] {
     const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
-    y = split_k(x, &bias_of(epilogue), residual, epilogue.divisor);
+    y = by_our_kernel(x, &bias_of(epilogue), residual, epilogue.divisor);
     return y.defined();
   };
-  split_.run(x, libraries, small_tiles);
+  ours_.run(x, libraries, ours);
   return y;
 }
 
@@ -163,7 +169,7 @@ at::Tensor CudaConvolution::by_libraries(const at::Tensor& x, const Epilogue& ep
   const bool plain = !epilogue.offset.defined() && !epilogue.residual.defined() && epilogue.divisor == 1;
   const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
   at::Tensor y;
-  const auto ours = [&] {
+  const auto apart = [&] {
     if (is_product() && plain) {
       // cuBLAS adds the bias.
       y = image_of(at::addmm(bias_of(epilogue).values, pixel_rows(x), weight_columns(0, shape_.in)), x);
@@ -178,9 +184,9 @@ at::Tensor CudaConvolution::by_libraries(const at::Tensor& x, const Epilogue& ep
     return y.defined();
   };
   if (!epilogue.offset.defined() && epilogue.divisor == 1) {
-    in_one_.run(x, ours, in_one);
+    in_one_.run(x, apart, in_one);
   } else {
-    ours();
+    apart();
   }
   return y;
 }
@@ -195,7 +201,7 @@ at::Tensor CudaConvolution::with_shortcut(const at::Tensor& x, const CudaConvolu
   };
   const auto joined = [&] {
     const auto beside = second.defined() ? nhwc(second) : at::Tensor();
-    y = split_k(x, &bias_of(epilogue), {}, epilogue.divisor, {nhwc(past), beside, shortcut.weight_});
+    y = by_our_kernel(x, &bias_of(epilogue), {}, epilogue.divisor, {nhwc(past), beside, shortcut.weight_});
     return y.defined();
   };
   joins_shortcut_.run(x, apart, joined);

@@ -2,7 +2,7 @@
 
 #include "core/unet/convolution.h"
 #include "core/unet/measured_way.h"
-#include "kernels/split_k_convolution.h"
+#include "kernels/cuda_convolutions.h"
 
 namespace nd {
 
@@ -44,8 +44,8 @@ class CudaConvolution {
   at::Tensor by_libraries(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor without_bias_by_libraries(const at::Tensor& x) const;
   at::Tensor in_one_kernel(const at::Tensor& x, const Epilogue& epilogue, const at::Tensor& residual) const;
-  at::Tensor split_k(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
-                     const cuda::PointwiseTerm& past = {}) const;
+  at::Tensor by_our_kernel(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
+                           const cuda::PointwiseTerm& past = {}) const;
 
   ConvShape shape_;
   at::Tensor weight_;  // [out, in, k, k] in NHWC memory
@@ -53,8 +53,9 @@ class CudaConvolution {
   // With zeros for channels up to whole vectors, which the fast kernels want; undefined where there are whole ones.
   at::Tensor widened_weight_;
   ConvolutionBias widened_bias_;
-  at::Tensor phases_;  // doubling_phases, of a 3×3 convolution of a doubled image alone
-  mutable MeasuredWay in_one_, wide_, by_phases_, split_, joins_shortcut_;
+  at::Tensor thin_weight_;  // of few channels
+  at::Tensor phases_;       // doubling_phases, of a 3×3 convolution of a doubled image alone
+  mutable MeasuredWay in_one_, wide_, by_phases_, ours_, joins_shortcut_;
 };
 
 }  // namespace nd

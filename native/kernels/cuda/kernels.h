@@ -116,6 +116,22 @@ bool split_k_serves(const SplitKConvolution& call);
 /// must be there before anything that is on the stream now: they are read while the kernel before may still run.
 void split_k_convolution(const SplitKConvolution& call, Stream stream);
 
+constexpr int kThinProducts = 32;
+/// y = conv(x) + bias of so few channels that kernel²·channels ≤ 32. weight: [out_channels, 32], taps times channels, then zeros;
+/// it and the bias must be there early, as for split_k_convolution. y: [batch, out_height, out_width, out_channels], the latter
+/// a multiple of 32.
+struct ThinConvolution {
+  Element element;  // a half
+  const void* x;    // [batch, height, width, channels]
+  const void* weight;
+  int64_t batch, height, width, channels, out_height, out_width, out_channels;
+  int kernel, stride, padding;  // padding: zeros above and on the left; as many after the last as the output wants
+  const float* bias;            // [out_channels], or null
+  void* y;
+};
+bool thin_serves(const ThinConvolution& call);
+void thin_convolution(const ThinConvolution& call, Stream stream);
+
 /// to[i] = table[rows[i]], of `width` floats; NaN where there is no such row.
 void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,
                  Stream stream);

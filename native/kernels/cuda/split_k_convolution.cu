@@ -187,6 +187,8 @@ void with_tile(const SplitWork<T>& work, int64_t enough, const Visit& visit) {
   if (const TileType<T, 32, 32> tile; serves(tile)) return run(tile);
   if (const TileType<T, 32, 16> tile; serves(tile)) return run(tile);
   if (const TileType<T, 16, 16> tile; serves(tile)) return run(tile);
+  // Of eight outputs, as a model's last has when it is widened, tiles are long.
+  if (const TileType<T, 64, 8> tile; work.out_channels % 16 != 0 && serves(tile)) return run(tile);
   run(TileType<T, 16, 8>());
 }
 

@@ -37,6 +37,9 @@ __device__ __forceinline__ void multiply_add(float (&sums)[4], const uint32_t* f
 #endif
 }
 
+/// Of a kernel that needs none: where kernels are emulated, a block's warps meet over its shared memory.
+constexpr size_t kLittleShared = 16;
+
 /// 16 bytes that no other warp of the block reads: they are not kept near it.
 __device__ __forceinline__ uint4 load_once(const void* from) {
 #ifdef __CUDACC__

@@ -20,6 +20,7 @@ const Shape kShapes[] = {
     {.batch = 2, .height = 4, .width = 5, .channels = 128, .out_channels = 64, .kernel = 1, .padding = 0},
     {.batch = 1, .height = 6, .width = 6, .channels = 32, .out_channels = 8, .past = {64, 0}},
     {.batch = 2, .height = 4, .width = 4, .channels = 64, .out_channels = 32, .past = {32, 96}},
+    {.batch = 2, .height = 9, .width = 9, .channels = 64, .out_channels = 8},
     {.batch = 1, .height = 1, .width = 1, .channels = 32, .out_channels = 8, .past = {32, 32}},
 };
 

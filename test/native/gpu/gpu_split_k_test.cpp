@@ -6,7 +6,7 @@
 #include "gpu/gpu_convolution.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
-#include "kernels/split_k_convolution.h"
+#include "kernels/cuda_convolutions.h"
 
 using namespace nd;
 using namespace nd::test;
@@ -131,6 +131,37 @@ TEST("layers with and without a shortcut, of channels that fill vectors and that
     expect_within(layer.with_shortcut(nhwc(x), shortcut, nhwc(past), {}, {}), joined, 1e-3);
     const auto first = nhwc(past.narrow(1, 0, 32)), second = nhwc(past.narrow(1, 32, 64));
     expect_within(layer.with_shortcut(nhwc(x), shortcut, first, second, {.divisor = 2}), joined / 2, 1e-3);
+  }
+}
+
+TEST("a first layer, of few channels, and a last one, of few outputs") {
+  struct Ends {
+    int64_t in, out, size;
+  };
+  const cuda::MeasuredAlgorithms measured;
+  const ManyAlgorithms many;
+  for (const auto dtype : {at::kHalf, at::kBFloat16}) {
+    const double tolerance = dtype == at::kHalf ? 1e-3 : 8e-3;
+    for (const Ends& ends : {Ends{3, 128, 32}, {1, 32, 28}, {2, 96, 7}, {4, 64, 8}, {128, 3, 32}, {32, 1, 28}}) {
+      for (const int64_t batch : {1, 5, 64}) {
+        const auto weight = draw_weight(ends.out, ends.in, 3, dtype, 1), bias = draw({ends.out}, dtype, 2);
+        const auto x = draw({batch, ends.in, ends.size, ends.size}, dtype, 3);
+        const CudaConvolution layer(weight.to(kGpu), {bias.to(kGpu), bias.to(kGpu, at::kFloat)}, {ends.in, ends.out, 3, 1, 1});
+        cuda::synchronize(kGpu);
+        const auto expected = at::conv2d(exact(x), exact(weight), exact(bias), 1, 1);
+        expect_within(layer(nhwc(x), {}), expected, tolerance);
+        const auto thin = cuda::thin_weight(weight.to(kGpu));
+        if (!thin.defined()) continue;
+        const auto y = at::empty(expected.sizes(), at::device(kGpu).dtype(dtype).memory_format(at::MemoryFormat::ChannelsLast));
+        const auto image = nhwc(x), floats = bias.to(kGpu, at::kFloat);
+        cuda::synchronize(kGpu);
+        const auto run = [&] { return cuda::thin_convolution({image, thin, floats, 3, 1, 1}, y); };
+        EXPECT(run());
+        expect_within(y, expected, tolerance);
+        std::printf("  %2ld x %2ldx%2ld %ld -> %3ld: %6.1f µs\n", batch, ends.size, ends.size, ends.in, ends.out,
+                    1e6 * cuda::best_seconds(kGpu, run));
+      }
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-#include "kernels/split_k_convolution.h"
+#include "kernels/cuda_convolutions.h"
 
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
@@ -13,6 +13,14 @@ namespace launch = kernels::cuda;
 
 /// Of what a processor does, beyond which tiles for a whole GPU are faster without question.
 constexpr int64_t kMostOutputsOfProcessor = 8192;
+/// Where the tiles of others are filled: fewer channels are served at any size.
+constexpr int64_t kManyOutputs = 32;
+
+launch::Element half_of(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kHalf ? launch::Element::f16 : launch::Element::bf16;
+}
+const void* address_of(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
+const float* floats_of(const at::Tensor& tensor) { return static_cast<const float*>(address_of(tensor)); }
 
 bool fits(const at::Tensor& tensor, at::ScalarType dtype) {
   return tensor.scalar_type() == dtype && tensor.is_contiguous(at::MemoryFormat::ChannelsLast);
@@ -47,21 +55,44 @@ launch::ConvolutionTerm term(const at::Tensor& x, const at::Tensor& weight, int6
 bool split_k_convolution(const SplitKCall& call, const at::Tensor& y) {
   if (!fits(call, y)) return false;
   const c10::cuda::CUDAGuard guard(y.device());
-  if (y.numel() > kMostOutputsOfProcessor * at::cuda::getCurrentDeviceProperties()->multiProcessorCount) return false;
-  const auto address = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; };
+  const int64_t most = kMostOutputsOfProcessor * at::cuda::getCurrentDeviceProperties()->multiProcessorCount;
+  if (y.numel() > most && y.size(1) >= kManyOutputs) return false;
   const PointwiseTerm& past = call.past;
   launch::SplitKConvolution kernel{
-      .element = y.scalar_type() == at::kHalf ? launch::Element::f16 : launch::Element::bf16,
+      .element = half_of(y),
       .terms = {term(call.x, call.weight), term(past.x, past.weight),
                 past.second.defined() ? term(past.second, past.weight, past.x.size(1)) : launch::ConvolutionTerm{}},
       .batch = call.x.size(0), .height = call.x.size(2), .width = call.x.size(3),
       .out_height = y.size(2), .out_width = y.size(3), .out_channels = y.size(1),
       .kernel = static_cast<int>(call.weight.size(2)), .stride = static_cast<int>(call.stride),
       .padding = static_cast<int>(call.padding), .doubles = call.doubles,
-      .bias = static_cast<const float*>(address(call.bias)), .residual = address(call.residual), .scale = call.scale,
-      .y = y.mutable_data_ptr()};
+      .bias = floats_of(call.bias), .residual = address_of(call.residual), .scale = call.scale, .y = y.mutable_data_ptr()};
   if (!launch::split_k_serves(kernel)) return false;
   launch::split_k_convolution(kernel, at::cuda::getCurrentCUDAStream().stream());
+  return true;
+}
+
+at::Tensor thin_weight(const at::Tensor& weight) {
+  const auto rows = weight.permute({0, 2, 3, 1}).reshape({weight.size(0), -1});
+  if (rows.size(1) > launch::kThinProducts) return {};
+  return at::constant_pad_nd(rows, {0, launch::kThinProducts - rows.size(1)}).contiguous();
+}
+
+bool thin_convolution(const ThinCall& call, const at::Tensor& y) {
+  const auto dtype = y.scalar_type();
+  if ((dtype != at::kHalf && dtype != at::kBFloat16) || !fits(call.x, dtype) || !fits(y, dtype) || !call.weight.defined() ||
+      call.weight.scalar_type() != dtype || call.weight.size(0) != y.size(1) || call.x.size(0) != y.size(0)) {
+    return false;
+  }
+  const c10::cuda::CUDAGuard guard(y.device());
+  const launch::ThinConvolution kernel{
+      .element = half_of(y), .x = call.x.const_data_ptr(), .weight = call.weight.const_data_ptr(),
+      .batch = call.x.size(0), .height = call.x.size(2), .width = call.x.size(3), .channels = call.x.size(1),
+      .out_height = y.size(2), .out_width = y.size(3), .out_channels = y.size(1),
+      .kernel = static_cast<int>(call.kernel), .stride = static_cast<int>(call.stride), .padding = static_cast<int>(call.padding),
+      .bias = floats_of(call.bias), .y = y.mutable_data_ptr()};
+  if (!launch::thin_serves(kernel)) return false;
+  launch::thin_convolution(kernel, at::cuda::getCurrentCUDAStream().stream());
   return true;
 }
 

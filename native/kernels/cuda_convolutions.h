@@ -27,4 +27,17 @@ struct SplitKCall {
 /// kernel does not serve, or y has so many elements that others are faster; then nothing was done.
 bool split_k_convolution(const SplitKCall& call, const at::Tensor& y);
 
+/// A convolution of few channels: kernel²·I ≤ 32.
+struct ThinCall {
+  at::Tensor x;       // [B, I, H, W], a half, in NHWC memory
+  at::Tensor weight;  // thin_weight of the layer's
+  at::Tensor bias;    // [O] float, undefined for none
+  int64_t kernel, stride, padding;  // padding: above and on the left; after the last pixel are as many zeros as y wants
+};
+/// [O, I, k, k] as the kernel reads it; undefined where there are too many channels.
+at::Tensor thin_weight(const at::Tensor& weight);
+/// y = conv(x) + bias into y, NHWC; weight and bias must be there as for split_k_convolution. False where the kernel does not
+/// serve; then nothing was done.
+bool thin_convolution(const ThinCall& call, const at::Tensor& y);
+
 }  // namespace nd::cuda

@@ -1,0 +1,149 @@
+#include "kernels/cuda/tensor_core.cuh"
+
+/// Convolutions of so few channels that all taps of them are one product of the tensor cores: a model's first. A warp keeps
+/// the weights of its outputs, and gathers what the taps see of 16 pixels after another.
+namespace nd::kernels::cuda {
+
+namespace {
+
+static_assert(kThinProducts == kRowChannels);
+
+constexpr int kWarps = 4, kThreads = 32 * kWarps, kTileRows = 16;
+
+template <typename T>
+struct ThinWork {
+  const T* x;
+  const T* weight;  // [out_channels, kRowChannels]
+  const float* bias;
+  T* y;
+  int height, width, channels, products;  // products: taps times channels
+  int kernel, stride, padding;
+  int rows, out_channels, out_width, out_pixels;
+  Divisor by_out_width, by_out_pixels, by_channels, by_kernel;
+};
+
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+
+/// One of a lane's products: where the tap lies from the first, and the channel there.
+struct Tap {
+  int down, right, channel;
+
+  template <typename T>
+  __device__ __forceinline__ Tap(const ThinWork<T>& work, int product) {
+    const int tap = quotient(product, work.by_channels);
+    channel = product - tap * work.channels;
+    down = quotient(tap, work.by_kernel);
+    right = tap - down * work.kernel;
+  }
+};
+
+/// What a lane's eight products see of a pixel, two in each word; zeros outside, and behind the last product.
+template <typename T>
+__device__ __forceinline__ void gather(const ThinWork<T>& work, int row, uint32_t (&words)[4]) {
+  const int image = quotient(row, work.by_out_pixels), pixel = row - image * work.out_pixels;
+  const int out_y = quotient(pixel, work.by_out_width), out_x = pixel - out_y * work.out_width;
+  const int first_y = out_y * work.stride - work.padding, first_x = out_x * work.stride - work.padding;
+  const T* const of_image = work.x + int64_t{image} * work.height * work.width * work.channels;
+  T seen[kLaneChannels];
+#pragma unroll
+  for (int i = 0; i < kLaneChannels; ++i) {
+    const int product = lane() % 4 * kLaneChannels + i;
+    const Tap tap(work, product);
+    const int y = first_y + tap.down, x = first_x + tap.right;
+    const bool inside = (static_cast<unsigned>(y) < static_cast<unsigned>(work.height)) &
+                        (static_cast<unsigned>(x) < static_cast<unsigned>(work.width));
+    round_to(seen[i], 0.0F);
+    if (inside && product < work.products && row < work.rows) seen[i] = of_image[(y * work.width + x) * work.channels + tap.channel];
+  }
+  memcpy(words, seen, sizeof words);
+}
+
+/// The outs come in blocks of 32, of which a lane's sums of four products are of eight neighbours: the product o has in its place
+/// 2t + i the output 8t + 2o + i.
+constexpr int kBlockOuts = 32, kBlockProducts = 4;
+
+template <typename T, int kOuts>
+__global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ ThinWork<T> work) {
+  constexpr int kBlocks = kOuts / kBlockOuts;
+  const int first_out = static_cast<int>(blockIdx.y) * kOuts, quad = lane() / 4, member = lane() % 4;
+  uint4 weights[kBlocks][kBlockProducts];
+  float2 bias[kBlocks][kBlockProducts] = {};
+#pragma unroll
+  for (int b = 0; b < kBlocks; ++b) {
+#pragma unroll
+    for (int o = 0; o < kBlockProducts; ++o) {
+      const int out = first_out + b * kBlockOuts + 8 * (quad / 2) + 2 * o + quad % 2;
+      weights[b][o] = *reinterpret_cast<const uint4*>(work.weight + int64_t{out} * kRowChannels + member * kLaneChannels);
+      if (work.bias != nullptr) {
+        bias[b][o] = *reinterpret_cast<const float2*>(work.bias + first_out + b * kBlockOuts + 8 * member + 2 * o);
+      }
+    }
+  }
+  const int warps = static_cast<int>(gridDim.x) * kWarps, warp = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
+  wait_for_previous();
+  for (int first_row = warp * kTileRows; first_row < work.rows; first_row += warps * kTileRows) {
+    const int rows[2] = {first_row + quad, first_row + quad + 8};
+    uint32_t seen[2][4];
+    gather(work, rows[0], seen[0]);
+    gather(work, rows[1], seen[1]);
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) {
+      float y[2][2 * kBlockProducts];
+#pragma unroll
+      for (int o = 0; o < kBlockProducts; ++o) {
+        const uint4& w = weights[b][o];
+        const uint32_t words[4] = {w.x, w.y, w.z, w.w};
+        float sums[4] = {bias[b][o].x, bias[b][o].y, bias[b][o].x, bias[b][o].y};
+        multiply_add<T>(sums, &seen[0][0], &seen[1][0], &words[0]);
+        multiply_add<T>(sums, &seen[0][2], &seen[1][2], &words[2]);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) y[i / 2][2 * o + i % 2] = sums[i];
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (rows[i] < work.rows) store(work.y + int64_t{rows[i]} * work.out_channels + first_out + b * kBlockOuts + 8 * member, y[i]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+bool thin_serves(const ThinConvolution& call) {
+  constexpr int64_t most = 0x7FFFFFFF;  // pixels and an image's elements are counted in 32 bits
+  const int64_t rows = call.batch * call.out_height * call.out_width;
+  return call.element != Element::f32 && rows > 0 && rows + kTileRows <= most && call.channels > 0 &&
+         call.kernel * call.kernel * call.channels <= kThinProducts && call.height * call.width * call.channels <= most &&
+         call.out_channels % kBlockOuts == 0 && call.out_channels / kBlockOuts <= kMostRows && aligned_16(call.weight) &&
+         aligned_16(call.y) && is_aligned(call.bias, 8);
+}
+
+void thin_convolution(const ThinConvolution& call, Stream stream) {
+  if (!thin_serves(call)) fail(ErrorCode::shape, "thin_convolution: no such call is served");
+  const auto run = [&](auto type) {
+    using T = typename decltype(type)::type;
+    ThinWork<T> work{};
+    work.x = static_cast<const T*>(call.x), work.weight = static_cast<const T*>(call.weight);
+    work.bias = call.bias, work.y = static_cast<T*>(call.y);
+    work.height = static_cast<int>(call.height), work.width = static_cast<int>(call.width);
+    work.channels = static_cast<int>(call.channels), work.products = call.kernel * call.kernel * work.channels;
+    work.kernel = call.kernel, work.stride = call.stride, work.padding = call.padding;
+    work.out_channels = static_cast<int>(call.out_channels), work.out_width = static_cast<int>(call.out_width);
+    work.out_pixels = static_cast<int>(call.out_height * call.out_width);
+    work.rows = static_cast<int>(call.batch * call.out_height * call.out_width);
+    work.by_out_width = divisor(work.out_width), work.by_out_pixels = divisor(work.out_pixels);
+    work.by_channels = divisor(work.channels), work.by_kernel = divisor(call.kernel);
+    const auto launch_with = [&](auto kernel, int outs) {
+      // A warp's weights serve several tiles where there are many.
+      constexpr int kTilesOfWarp = 4, kFewBlocks = 512;
+      const auto all = blocks_for(work.rows, kTileRows * kWarps), blocks = all <= kFewBlocks ? all : (all + kTilesOfWarp - 1) / kTilesOfWarp;
+      launch_overlapping(kernel, dim3(blocks, static_cast<unsigned>(work.out_channels / outs)), kThreads, kLittleShared, stream, work);
+    };
+    if (work.out_channels % 64 == 0) return launch_with(thin_kernel<T, 64>, 64);
+    launch_with(thin_kernel<T, 32>, 32);
+  };
+  if (call.element == Element::f16) return run(Type<__half>{});
+  run(Type<__nv_bfloat16>{});
+}
+
+}  // namespace nd::kernels::cuda
