@@ -3,8 +3,8 @@
 #
 # Wants an NVIDIA GPU, a python3 with a CUDA torch, nvcc, CMake and a C++ compiler; no network. SECONDS_IN_ALL (460) bounds it:
 # a part gets what is left of that, at most its own limit. PYTHON, BUILD and NODE name others than python3, build/gpu-check
-# and node; where there is no Node, it is taken from NODE_ARCHIVE (build/gpu-node.txz), which scripts/gpu/pack-node.mjs makes
-# elsewhere. OUT_DIR gets a log for each part, summary.txt, check.json and samples.png; the former are kept up to date. Exit
+# and node; where there is no Node or no node_modules, they are taken from NODE_ARCHIVE (build/gpu-node.txz; wants xz), which
+# scripts/gpu/pack-node.mjs makes elsewhere. OUT_DIR gets a log for each part, summary.txt, check.json and samples.png; the former are kept up to date. Exit
 # status 1 if a part failed; what can't be run here is skipped, with the reason.
 set -u
 
@@ -115,16 +115,16 @@ note facts pass "$SECONDS" "torch $VERSION $VARIANT, capability $CAPABILITY"
 
 # --- peers: they compile for minutes, beside all that is not timed ------------------------------------------------------------
 QUIET=$WORK/quiet
-start 'peers ahead' "$SECONDS_IN_ALL" peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
+start 'peers ahead' "$SECONDS_IN_ALL" peers.log nice "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
   --seconds $((SECONDS_IN_ALL - SECONDS - 10)) --quiet "$QUIET"
 
 # --- Node, for the addon alone ---------------------------------------------------------------------------------------------
 NODE=$(command -v "${NODE:-node}" || echo '')
 MODULES=$ROOT/node_modules
-if [ -z "$NODE" ] && [ -f "$NODE_ARCHIVE" ]; then
-  mkdir "$WORK/node"
-  run unpack 30 build.log tar --extract --file "$NODE_ARCHIVE" -C "$WORK/node"
-  [ "$STATUS" = 0 ] && NODE=$WORK/node/bin/node MODULES=$WORK/node/node_modules
+if { [ -z "$NODE" ] || [ ! -d "$MODULES/tsx" ]; } && [ -f "$NODE_ARCHIVE" ]; then
+  mkdir -p "$BUILD/node"
+  run unpack 30 build.log tar --extract --file "$NODE_ARCHIVE" -C "$BUILD/node"
+  [ "$STATUS" = 0 ] && NODE=$BUILD/node/bin/node MODULES=$BUILD/node/node_modules
 fi
 TARGETS=(cuda_kernel_tests gpu_tests gpu_bench cuda_kernel_bench)
 ADDON=()
@@ -146,7 +146,10 @@ if command -v ccache > /dev/null; then
 fi
 command -v ninja > /dev/null && CONFIGURE+=(-G Ninja)
 run configure 60 build.log "${CONFIGURE[@]}"
-[ "$STATUS" = 0 ] && run build 240 build.log cmake --build "$BUILD" --parallel "$JOBS" --target "${TARGETS[@]}"
+# What does not compile does not keep the rest from being built.
+KEEP_GOING=(-k)
+[ -f "$BUILD/build.ninja" ] && KEEP_GOING=(-k 0)
+[ "$STATUS" = 0 ] && run build 240 build.log cmake --build "$BUILD" --parallel "$JOBS" --target "${TARGETS[@]}" -- "${KEEP_GOING[@]}"
 KERNEL_TESTS=$(find "$BUILD" -name cuda_kernel_tests -type f | head -n 1)
 KERNEL_BENCH=$(find "$BUILD" -name cuda_kernel_bench -type f | head -n 1)
 
@@ -221,9 +224,19 @@ else
 fi
 for name in ${RUNNING[@]+"${RUNNING[@]}"}; do finish "$name"; done
 
+# What has compiled so far is measured now, or in a moment.
+for _ in {1..45}; do
+  [ -e "$QUIET.ready" ] || [ $((SECONDS_IN_ALL - SECONDS)) -lt 150 ] || ! kill -0 "${PIDS['peers ahead']}" 2> /dev/null && break
+  sleep 1
+done
+touch "$QUIET"
+finish 'peers ahead'
+
 # --- the addon: from a copy of the package, as build/Release may be another addon's ---------------------------------------------
 if [ ${#ADDON[@]} = 0 ]; then
   note addon skip 0 'no Node, or no node_modules; scripts/gpu/pack-node.mjs packs both'
+elif [ ! -f "$BUILD/Release/node_diffusers.node" ]; then
+  note addon fail 0 'not built'
 elif [ "$CAPABILITY" = none ]; then
   note addon skip 0 'no CUDA device; scripts/gpu/build.sh builds it without one'
 else
@@ -234,16 +247,8 @@ else
   ln -s "$ROOT/models" "$ROOT/test" "$PACKAGE"
   ln -s "$MODULES" "$PACKAGE/node_modules"
   ln -s "$BUILD/Release" "$PACKAGE/build/Release"
-  run addon 60 addon.log bash -c 'cd "$1" && exec "$2" --import tsx scripts/gpu/with-gpu.ts cuda "$3"' _ "$PACKAGE" "$NODE" "$OUT/samples.png"
+  run addon 120 addon.log bash -c 'cd "$1" && exec "$2" --import tsx scripts/gpu/with-gpu.ts cuda "$3"' _ "$PACKAGE" "$NODE" "$OUT/samples.png"
 fi
-
-# What has compiled so far is measured now, or in a moment.
-for _ in {1..45}; do
-  [ -e "$QUIET.ready" ] || [ $((SECONDS_IN_ALL - SECONDS)) -lt 150 ] || ! kill -0 "${PIDS['peers ahead']}" 2> /dev/null && break
-  sleep 1
-done
-touch "$QUIET"
-finish 'peers ahead'
 
 # --- benchmarks --------------------------------------------------------------------------------------------------------------
 BENCH_SECONDS=$(((SECONDS_IN_ALL - SECONDS) * 4 / 10))
@@ -259,7 +264,7 @@ else
   run 'kernel bench' 40 bench.log "$KERNEL_BENCH" "$WORK/kernels.json"
 fi
 PEERS_SECONDS=$((SECONDS_IN_ALL - SECONDS - 10))
-run peers $((PEERS_SECONDS + 5)) peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
+run peers $((PEERS_SECONDS + 8)) peers.log "$PYTHON" "$ROOT/scripts/gpu/peers.py" --out "$WORK/peers.json" \
   --seconds "$PEERS_SECONDS" --arm-seconds 130
 
 write_report

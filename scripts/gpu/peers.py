@@ -6,7 +6,8 @@
 Each arm is a process of its own with a time limit, since max-autotune compiles for minutes; an arm that does not end in
 time, or for which none is left, is reported with the reason. With --quiet the first arms compile beside each other and
 whatever else the machine does; once there is that file, those that are ready are measured, the others ended, and eager
-beside them. Arms that --out has from a run before are not run again. Exit status 77 without a GPU.
+beside them. What --out has from a run before is not run again, but for what was compiled so: its kernels were chosen while
+the machine was busy, and a second time the compiler has most in its cache. Exit status 77 without a GPU.
 """
 
 import argparse
@@ -32,7 +33,9 @@ ARMS = [("cifar10", 64, LIBRARIES), ("cifar10", 64, "eager"), ("cifar10", 1, LIB
 # What compiles before it is quiet, and what is measured then: eager beside the same model and batch compiled.
 AHEAD = [arm for arm in ARMS[:4] if arm[2] == LIBRARIES]
 WHEN_QUIET = ARMS[:4]
-READY = "ready"  # an arm says that it can be measured, and waits for a line
+READY = "ready"  # an arm that is held says that it can be measured, and waits for a line
+BUSY = "compiledWhileBusy"
+LAST_SECONDS = 5  # of --seconds: for ending an arm, and writing
 
 
 def compiled(model, mode):
@@ -47,8 +50,22 @@ def compiled(model, mode):
     return torch.compile(model, mode="max-autotune", fullgraph=True, dynamic=False)
 
 
-def measure(name, batch, mode, seconds=1.0):
+def end_with_parent():
+    """An arm's session ends when nobody holds the other end of its input. Returns what waits for a line."""
+    told = threading.Event()
+
+    def read():
+        while sys.stdin.readline():
+            told.set()
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=read, daemon=True).start()
+    return told.wait
+
+
+def measure(name, batch, mode, is_held=False, seconds=1.0):
     """Milliseconds of a forward: the median by CUDA events, warm-up left out."""
+    wait_for_turn = end_with_parent() if is_held else lambda: None
     import torch
     from unet import random_unet
 
@@ -65,8 +82,9 @@ def measure(name, batch, mode, seconds=1.0):
             forward(x, timesteps)
         torch.cuda.synchronize()
         preparation = time.perf_counter() - started
-        print(READY, flush=True)
-        sys.stdin.readline()
+        if is_held:
+            print(READY, flush=True)
+        wait_for_turn()
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         times, started = [], time.perf_counter()
         while time.perf_counter() - started < seconds or len(times) < 10:
@@ -83,7 +101,7 @@ class Arm:
 
     def __init__(self, arm):
         name, batch, mode = arm
-        command = [sys.executable, __file__, "--arm", name, str(batch), mode]
+        command = [sys.executable, __file__, "--arm", name, str(batch), mode, "--held"]
         self.errors = tempfile.TemporaryFile("w+")
         # A session of its own: Inductor's compiler processes end with it.
         self.process = subprocess.Popen(command, text=True, start_new_session=True, stdin=subprocess.PIPE,
@@ -116,13 +134,13 @@ class Arm:
         end = time.monotonic() + limit
         if not self.wait_until_ready(limit):
             return self.left_out(f"did not end in {limit:.0f} s")
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
         try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
             while (line := self.lines.get(timeout=max(end - time.monotonic(), 10))) is not None:
                 if line.startswith("{"):
                     return json.loads(line)
-        except queue.Empty:
+        except (queue.Empty, OSError):
             pass
         finally:
             self.end()
@@ -155,7 +173,7 @@ class Results:
             self.arms = json.loads(file.read_text())["arms"]
 
     def has(self, arm):
-        return any("milliseconds" in one and self._is(one, arm) for one in self.arms)
+        return any("milliseconds" in one and BUSY not in one and self._is(one, arm) for one in self.arms)
 
     @staticmethod
     def _is(one, arm):
@@ -165,6 +183,9 @@ class Results:
         import torch
 
         show(arm, result)
+        before = [one for one in self.arms if self._is(one, arm) and "milliseconds" in one]
+        if before and "milliseconds" not in result:
+            return
         self.arms = [one for one in self.arms if not self._is(one, arm)]
         self.arms.append({"model": arm[0], "batch": arm[1], "mode": arm[2], **result})
         if self.file:
@@ -179,16 +200,58 @@ def show(arm, result):
         print(f"{what:<48} left out: {result['leftOut']}", flush=True)
     else:
         print(f"{what:<48} {result['milliseconds']:9.3f} ms  ({result['source']}, ready after "
-              f"{result['preparationSeconds']:.0f} s)", flush=True)
+              f"{result['preparationSeconds']:.0f} s{', compiled while the machine was busy' if BUSY in result else ''})",
+              flush=True)
+
+
+def run_ahead(options, results, left):
+    """Measures what was compiled when it is quiet, and eager beside it."""
+    arms = {}
+    try:
+        for arm in AHEAD:
+            if not results.has(arm):
+                arms[arm] = Arm(arm)
+        for arm in arms.values():
+            arm.wait_until_ready(left(), until=options.quiet.exists)
+        Path(f"{options.quiet}.{READY}").touch()
+        while not options.quiet.exists() and left() > 0:
+            time.sleep(0.2)
+        for arm, process in list(arms.items()):
+            if not process.wait_until_ready(1):
+                results.add(arm, arms.pop(arm).left_out(f"was not compiled after {options.seconds - LAST_SECONDS - left():.0f} s"))
+        for arm in WHEN_QUIET:
+            if arm in arms:
+                result = arms.pop(arm).result(left())
+                results.add(arm, {**result, BUSY: True} if "milliseconds" in result else result)
+            elif arm not in AHEAD:
+                run(arm, options, results, left)
+    finally:
+        for process in arms.values():
+            process.end()
+
+
+def run(arm, options, results, left):
+    if results.has(arm):
+        return
+    limit = min(left(), options.arm_seconds)
+    if limit < 10:
+        return results.add(arm, {"leftOut": "no time"})
+    process = Arm(arm)
+    try:
+        results.add(arm, process.result(limit))
+    finally:
+        process.end()
 
 
 def main():
+    started = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seconds", type=float, default=200, help="in all")
     parser.add_argument("--arm-seconds", type=float, default=120, help="for one arm")
     parser.add_argument("--quiet", type=Path, help="measures once there is this file; FILE.ready says that all is compiled")
-    parser.add_argument("--arm", nargs=3, metavar=("MODEL", "BATCH", "MODE"), help=argparse.SUPPRESS)
+    parser.add_argument("--arm", nargs=3, metavar=("MODEL", "BATCH", "MODE"), help="measures this one alone, as JSON")
+    parser.add_argument("--held", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
     import torch
@@ -198,29 +261,20 @@ def main():
         return 77
     if options.arm:
         name, batch, mode = options.arm
-        print(json.dumps(measure(name, int(batch), mode)))
+        print(json.dumps(measure(name, int(batch), mode, options.held)))
         return 0
-    started, results = time.monotonic(), Results(options.out)
-    left = lambda: options.seconds - (time.monotonic() - started)
-    ahead = {}
+    # What ends this one ends its arms.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results = Results(options.out)
+
+    def left():
+        return options.seconds - LAST_SECONDS - (time.monotonic() - started)
+
     if options.quiet:
-        ahead = {arm: Arm(arm) for arm in AHEAD if not results.has(arm)}
-        for arm in ahead.values():
-            arm.wait_until_ready(left(), until=options.quiet.exists)
-        Path(f"{options.quiet}.{READY}").touch()
-        while not options.quiet.exists() and left() > 0:
-            time.sleep(0.2)
-        for arm, process in list(ahead.items()):
-            if not process.wait_until_ready(1):
-                results.add(arm, ahead.pop(arm).left_out(f"was not compiled after {time.monotonic() - started:.0f} s"))
-    for arm in WHEN_QUIET if options.quiet else ARMS:
-        if results.has(arm) or (options.quiet and arm in AHEAD and arm not in ahead):
-            continue
-        limit = min(left(), options.arm_seconds)
-        process = ahead.pop(arm, None)
-        results.add(arm, (process or Arm(arm)).result(limit) if limit >= 10 else {"leftOut": "no time"})
-    for process in ahead.values():
-        process.end()
+        run_ahead(options, results, left)
+    else:
+        for arm in ARMS:
+            run(arm, options, results, left)
     return 0 if any("milliseconds" in result for result in results.arms) else 1
 
 
