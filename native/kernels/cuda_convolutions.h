@@ -34,7 +34,7 @@ struct ThinCall {
   at::Tensor bias;    // [O] float, undefined for none
   int64_t kernel, stride, padding;  // padding: above and on the left; after the last pixel are as many zeros as y wants
 };
-/// [O, I, k, k] as the kernel reads it; undefined where there are too many channels.
+/// [O, I, k, k] as the kernel reads it; undefined where it does not serve: too many channels, no half, outputs not in 32s.
 at::Tensor thin_weight(const at::Tensor& weight);
 /// y = conv(x) + bias into y, NHWC; weight and bias must be there as for split_k_convolution. False where the kernel does not
 /// serve; then nothing was done.

@@ -82,7 +82,7 @@ void SamplerEngine::expire() {
 
 void SamplerEngine::warm_up_some() {
   if (warm_ups_.empty()) return;
-  deliver();
+  come_to_rest();
   const auto start = EngineClock::now();
   const ThreadShare threads(closing_);
   const auto key = runner_.trial_key(warm_ups_.front().shape);
@@ -146,8 +146,12 @@ void SamplerEngine::learn(const StepTime& took) {
   meter_.took(took.seconds);
 }
 
-/// Nothing is left to be run: what is under way comes to its end.
+/// Waits for what is under way. Whoever needs none of it hears first.
 void SamplerEngine::come_to_rest() {
+  if (!leaving_) {
+    count_busy();
+    tell();
+  }
   deliver();
   try {
     if (const auto took = runner_.finish()) learn(*took);

@@ -18,7 +18,7 @@ namespace nd {
 at::Tensor doubling_phases(const at::Tensor& weight);
 
 /// A convolution where the kernels of CUDA serve, in the way that is fastest for its input's size: cuDNN's kernels with an
-/// epilogue or without, our own of small tiles, cuBLAS's products for 1×1 ones.
+/// epilogue or without, our own for few outputs or channels, for 1×1 ones cuBLAS's products too.
 class CudaConvolution {
  public:
   CudaConvolution(const at::Tensor& weight, const ConvolutionBias& bias, ConvShape shape);

@@ -74,7 +74,8 @@ bool split_k_convolution(const SplitKCall& call, const at::Tensor& y) {
 
 at::Tensor thin_weight(const at::Tensor& weight) {
   const auto rows = weight.permute({0, 2, 3, 1}).reshape({weight.size(0), -1});
-  if (rows.size(1) > launch::kThinProducts) return {};
+  const bool is_half = weight.scalar_type() == at::kHalf || weight.scalar_type() == at::kBFloat16;
+  if (!is_half || rows.size(1) > launch::kThinProducts || rows.size(0) % launch::kThinOutputs != 0) return {};
   return at::constant_pad_nd(rows, {0, launch::kThinProducts - rows.size(1)}).contiguous();
 }
 

@@ -104,14 +104,14 @@ __device__ __forceinline__ float pairwise(const Value& value, int first) {
   }
 }
 
-/// The mean of a group's first kCount channels in the piece's first pixel, with what is added to them; 0 for a group that the
+/// The mean of a group's first kCount channels in one pixel of the piece, with what is added to them; 0 for a group that the
 /// piece does not have.
 template <int kCount, typename T>
-__device__ __forceinline__ float first_values(const Work<T>& work, const Piece& piece, int group) {
+__device__ __forceinline__ float pivot_of(const Work<T>& work, const Piece& piece, int group) {
   if (group >= piece.groups) return 0.0F;
   const int channel = piece.first_channel + group * work.slices.group_channels;
   const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
-  const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel;
+  const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + min(work.slices.pivot_pixel, piece.pixels - 1);
   float x[kCount], added[kCount];
   load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), x);
   load_added(work, piece, channel, added);

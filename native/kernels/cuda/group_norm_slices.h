@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <numeric>
 
@@ -33,6 +34,7 @@ struct Slices {
   int chunk_pixels, chunks;  // the last chunk may have fewer pixels; 0: a group is wider than a block
   int columns;  // of threads: a pixel's vectors, filled up to a power of two where several pixels share a warp
   int rows, held, threads;  // of threads, pixels that each of them holds, threads in all
+  int pivot_pixel;  // of a chunk, if it has as many
   Divisor by_slices, by_chunks, by_columns;
 };
 
@@ -71,6 +73,8 @@ inline Slices slices_of(GroupNormShape shape, int64_t element_bytes, int64_t vec
   s.chunk_pixels = static_cast<int>(pixels);
   if (pixels == 0) return s;
   s.chunks = static_cast<int>((shape.pixels + pixels - 1) / pixels);
+  // In the middle of a square image: an image's border is unlike the rest.
+  s.pivot_pixel = static_cast<int>((static_cast<double>(pixels) + std::sqrt(static_cast<double>(pixels))) / 2);
   for (const int held : kHeldPixels) {
     s.held = held;
     s.rows = (s.chunk_pixels + held - 1) / held;

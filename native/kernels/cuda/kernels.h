@@ -116,7 +116,7 @@ bool split_k_serves(const SplitKConvolution& call);
 /// must be there before anything that is on the stream now: they are read while the kernel before may still run.
 void split_k_convolution(const SplitKConvolution& call, Stream stream);
 
-constexpr int kThinProducts = 32;
+constexpr int kThinProducts = 32, kThinOutputs = 32;
 /// y = conv(x) + bias of so few channels that kernel²·channels ≤ 32. weight: [out_channels, 32], taps times channels, then zeros;
 /// it and the bias must be there early, as for split_k_convolution. y: [batch, out_height, out_width, out_channels], the latter
 /// a multiple of 32.

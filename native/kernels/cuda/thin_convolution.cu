@@ -60,7 +60,7 @@ __device__ __forceinline__ void gather(const ThinWork<T>& work, int row, uint32_
 
 /// The outs come in blocks of 32, of which a lane's sums of four products are of eight neighbours: the product o has in its place
 /// 2t + i the output 8t + 2o + i.
-constexpr int kBlockOuts = 32, kBlockProducts = 4;
+constexpr int kBlockOuts = kThinOutputs, kBlockProducts = 4;
 
 template <typename T, int kOuts>
 __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ ThinWork<T> work) {
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ 
 }  // namespace
 
 bool thin_serves(const ThinConvolution& call) {
-  constexpr int64_t most = 0x7FFFFFFF;  // pixels and an image's elements are counted in 32 bits
+  constexpr int64_t most = 0x3FFFFFFF;  // pixels and an image's elements are counted in 32 bits
   const int64_t rows = call.batch * call.out_height * call.out_width;
   return call.element != Element::f32 && rows > 0 && rows + kTileRows <= most && call.channels > 0 &&
          call.kernel * call.kernel * call.channels <= kThinProducts && call.height * call.width * call.channels <= most &&
@@ -135,9 +135,10 @@ void thin_convolution(const ThinConvolution& call, Stream stream) {
     work.by_channels = divisor(work.channels), work.by_kernel = divisor(call.kernel);
     const auto launch_with = [&](auto kernel, int outs) {
       // A warp's weights serve several tiles where there are many.
-      constexpr int kTilesOfWarp = 4, kFewBlocks = 512;
-      const auto all = blocks_for(work.rows, kTileRows * kWarps), blocks = all <= kFewBlocks ? all : (all + kTilesOfWarp - 1) / kTilesOfWarp;
-      launch_overlapping(kernel, dim3(blocks, static_cast<unsigned>(work.out_channels / outs)), kThreads, kLittleShared, stream, work);
+      constexpr unsigned kMostTiles = 4, kSomeBlocks = 512;
+      const auto columns = static_cast<unsigned>(work.out_channels / outs), all = blocks_for(work.rows, kTileRows * kWarps);
+      const auto tiles = std::clamp(all * columns / kSomeBlocks, 1U, kMostTiles);
+      launch_overlapping(kernel, dim3((all + tiles - 1) / tiles, columns), kThreads, kLittleShared, stream, work);
     };
     if (work.out_channels % 64 == 0) return launch_with(thin_kernel<T, 64>, 64);
     launch_with(thin_kernel<T, 32>, 32);

@@ -43,11 +43,18 @@ class Capture {
 
  private:
   void count_overlaps(cudaGraph_t graph) {
+#if CUDART_VERSION >= 13000
+    const auto get = [&](auto*... of) { check_cuda(cudaGraphGetEdges(graph, of...)); };
+#else
+    const auto get = [&](auto*... of) { check_cuda(cudaGraphGetEdges_v2(graph, of...)); };
+#endif
     size_t count = 0;
-    check_cuda(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &count));
+    cudaGraphNode_t* no_nodes = nullptr;
+    cudaGraphEdgeData* no_edges = nullptr;
+    get(no_nodes, no_nodes, no_edges, &count);
     std::vector<cudaGraphNode_t> from(count), to(count);
     std::vector<cudaGraphEdgeData> edges(count);
-    check_cuda(cudaGraphGetEdges(graph, from.data(), to.data(), edges.data(), &count));
+    get(from.data(), to.data(), edges.data(), &count);
     for (const auto& edge : edges) overlaps_ += edge.type == cudaGraphDependencyTypeProgrammatic;
   }
 
