@@ -2,8 +2,8 @@
 
 #include "core/errors.h"
 
-/// cuda_kernel_bench [JSON]: the time of CUDA kernels that memory bounds, and the bandwidth over the bytes it must move, as a share of a
-/// large copy's in the same run (both count reads and writes). Built with -DNODE_DIFFUSERS_CUDA=ON
+/// cuda_kernel_bench [JSON]: the time of CUDA kernels that memory bounds, and the bandwidth over the bytes that they must move,
+/// as a share of a large copy's in the same run (both count reads and writes). Built with -DNODE_DIFFUSERS_CUDA=ON
 /// -DNODE_DIFFUSERS_BENCH=ON.
 
 namespace {
