@@ -1,24 +1,25 @@
 #include "kernels/cuda/split_k_factors.cuh"
 
 /// Convolutions with too few outputs for tiles that fill a GPU: the tiles are small, and the eight warps of a block share the
-/// sum over taps and channels of one. A warp's factors go from memory to its registers as the tensor cores want them, no
+/// sum over taps and channels of one. A warp's factors go from memory to its registers as the tensor cores want them, and no
 /// warp waits for another before the end, when the block adds up its warps' sums.
 namespace nd::kernels::cuda {
 
 namespace {
 
+using namespace split_k;
+
 constexpr int kWarps = 8, kThreads = 32 * kWarps;
 
-/// The factors of a step that a lane has.
-template <int kLaneRows, int kLaneOuts>
-struct Stage {
-  uint4 rows[kLaneRows], outs[kLaneOuts];
-};
-
-/// kRows pixels with kOuts channels each.
-template <int kRows, int kOuts>
+/// So many pixels with so many channels each.
+template <int kRowCount, int kOutCount>
 struct Tile {
+  static constexpr int kRows = kRowCount, kOuts = kOutCount;
   static constexpr int kLaneRows = kRows / 8, kLaneOuts = kOuts / 8, kRowBlocks = kRows / 16;
+  /// The factors of a step that a lane has.
+  struct Stage {
+    uint4 rows[kLaneRows], outs[kLaneOuts];
+  };
   // As many steps as fit into some registers are on their way at once.
   static constexpr int kStages = std::min(std::max(120 / (4 * (kLaneRows + kLaneOuts)), 2), 10);
   static constexpr int kPitch = std::max(kOuts + 8, 24);  // of a row of sums in shared memory: side by side they would share banks
@@ -52,7 +53,7 @@ struct Sums {
   }
 
   template <typename T>
-  __device__ __forceinline__ void add(const Stage<Tile::kLaneRows, Tile::kLaneOuts>& stage) {
+  __device__ __forceinline__ void add(const typename Tile::Stage& stage) {
 #pragma unroll
     for (int j = 0; j < kRowChannels / 16; ++j) {
 #pragma unroll
@@ -95,9 +96,9 @@ struct Sums {
 };
 
 /// y of the tile: the sums of all warps, in their order.
-template <typename T, typename Tile, int kRows, int kOuts>
-__device__ __forceinline__ void finish(const SplitWork<T>& work, const float* sums, int first_row, int first_out) {
-  constexpr int kVector = kVectorOf<T>, kItems = kRows * kOuts / kVector;
+template <typename Tile, typename T>
+__device__ __forceinline__ void finish(const Work<T>& work, const float* sums, int first_row, int first_out) {
+  constexpr int kVector = kVectorOf<T>, kRows = Tile::kRows, kOuts = Tile::kOuts, kItems = kRows * kOuts / kVector;
   for (int item = static_cast<int>(threadIdx.x); item < kItems; item += kThreads) {
     const int row = item / (kOuts / kVector), out = item % (kOuts / kVector) * kVector;
     if (first_row + row >= work.rows) continue;
@@ -115,26 +116,25 @@ __device__ __forceinline__ void finish(const SplitWork<T>& work, const float* su
   }
 }
 
-template <typename T, int kRows, int kOuts>
-__global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant__ SplitWork<T> work) {
-  using TileOf = Tile<kRows, kOuts>;
-  constexpr int kStages = TileOf::kStages;
+template <typename T, typename Tile>
+__global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant__ Work<T> work) {
+  constexpr int kStages = Tile::kStages;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int first_row = static_cast<int>(blockIdx.x) * kRows, first_out = static_cast<int>(blockIdx.y) * kOuts;
+  const int first_row = static_cast<int>(blockIdx.x) * Tile::kRows, first_out = static_cast<int>(blockIdx.y) * Tile::kOuts;
   const int first = work.steps * warp / kWarps, last = work.steps * (warp + 1) / kWarps;
 
-  Stage<TileOf::kLaneRows, TileOf::kLaneOuts> stages[kStages];
+  typename Tile::Stage stages[kStages];
   const Place place(work, first);
-  Outs<T, TileOf::kLaneOuts> outs(work, place, first_out);
+  Outs<T, Tile::kLaneOuts> outs(work, place, first_out);
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) {
     if (first + i < last) outs.load_and_advance(stages[i].outs);
   }
   if (first_row == 0) outs.expect(last - first - (kStages - 1));
   // The first warp begins with the bias, the second with the residual.
-  Sums<TileOf> sums;
+  Sums<Tile> sums;
   if (warp == 0 && work.bias != nullptr) sums.begin_with_bias(work.bias + first_out);
-  Rows<T, TileOf::kLaneRows> rows(work, place, first_row);
+  Rows<T, Tile::kLaneRows> rows(work, place, first_row);
   wait_for_previous();  // weights are nobody's result
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) {
@@ -156,9 +156,9 @@ __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant
     }
   }
   auto* const shared = reinterpret_cast<float*>(shared_memory());
-  sums.store(shared + warp * kRows * TileOf::kPitch);
+  sums.store(shared + warp * Tile::kRows * Tile::kPitch);
   __syncthreads();
-  finish<T, TileOf, kRows, kOuts>(work, shared, first_row, first_out);
+  finish<Tile>(work, shared, first_row, first_out);
 }
 
 int processors() {
@@ -168,33 +168,28 @@ int processors() {
   return count;
 }
 
-template <typename T, int kRows, int kOuts>
-struct TileType {
-  static constexpr int rows = kRows, outs = kOuts;
-};
-
-/// visit(the tile's type): the largest of which there are enough, else the smallest that fits.
+/// visit(a tile, the grid of them): the largest of which there are enough, else the smallest that fits.
 template <typename T, typename Visit>
-void with_tile(const SplitWork<T>& work, int64_t enough, const Visit& visit) {
+void with_tile(const Work<T>& work, int64_t enough, const Visit& visit) {
   const auto grid = [&](auto tile) {
-    return dim3(blocks_for(work.rows, tile.rows), static_cast<unsigned>(work.out_channels / tile.outs));
+    return dim3(blocks_for(work.rows, tile.kRows), static_cast<unsigned>(work.out_channels / tile.kOuts));
   };
   const auto serves = [&](auto tile) {
-    return work.out_channels % tile.outs == 0 && int64_t{grid(tile).x} * grid(tile).y >= enough;
+    return work.out_channels % tile.kOuts == 0 && int64_t{grid(tile).x} * grid(tile).y >= enough;
   };
   const auto run = [&](auto tile) { visit(tile, grid(tile)); };
-  if (const TileType<T, 64, 32> tile; serves(tile)) return run(tile);
-  if (const TileType<T, 32, 32> tile; serves(tile)) return run(tile);
-  if (const TileType<T, 32, 16> tile; serves(tile)) return run(tile);
-  if (const TileType<T, 16, 16> tile; serves(tile)) return run(tile);
+  if (const Tile<64, 32> tile; serves(tile)) return run(tile);
+  if (const Tile<32, 32> tile; serves(tile)) return run(tile);
+  if (const Tile<32, 16> tile; serves(tile)) return run(tile);
+  if (const Tile<16, 16> tile; serves(tile)) return run(tile);
   // Of eight outputs, as a model's last has when it is widened, tiles are long.
-  if (const TileType<T, 64, 8> tile; work.out_channels % 16 != 0 && serves(tile)) return run(tile);
-  run(TileType<T, 16, 8>());
+  if (const Tile<64, 8> tile; work.out_channels % 16 != 0 && serves(tile)) return run(tile);
+  run(Tile<16, 8>());
 }
 
 template <typename T>
-SplitWork<T> work_of(const SplitKConvolution& call) {
-  SplitWork<T> work{};
+Work<T> work_of(const SplitKConvolution& call) {
+  Work<T> work{};
   for (int i = 0; i < kMostTerms; ++i) {
     const ConvolutionTerm& from = call.terms[i];
     if (from.x == nullptr) break;
@@ -219,9 +214,14 @@ SplitWork<T> work_of(const SplitKConvolution& call) {
 bool split_k_serves(const SplitKConvolution& call) {
   constexpr int64_t most = 0x7FFFFFFF;  // elements are counted in 32 bits
   const int64_t pixels = call.batch * call.out_height * call.out_width;
-  if (call.element == Element::f32 || pixels <= 0 || call.out_channels % 8 != 0 || call.out_channels / 8 > kMostRows) return false;
+  if (call.element == Element::f32 || pixels <= 0 || call.out_channels % 8 != 0 || call.out_channels / 8 > kMostRows) {
+    return false;
+  }
   // A tile's rows go beyond the last by less than a tile.
-  if ((pixels + 64) * call.out_channels > most || !aligned_16(call.y) || !aligned_16(call.residual) || !is_aligned(call.bias, 8)) return false;
+  if ((pixels + 64) * call.out_channels > most || !aligned_16(call.y) || !aligned_16(call.residual) ||
+      !is_aligned(call.bias, 8)) {
+    return false;
+  }
   for (int i = 0; i < kMostTerms; ++i) {
     const ConvolutionTerm& term = call.terms[i];
     if (term.x == nullptr) return i > 0;
@@ -241,8 +241,7 @@ void split_k_convolution(const SplitKConvolution& call, Stream stream) {
     using T = typename decltype(type)::type;
     const auto work = work_of<T>(call);
     with_tile(work, call.blocks > 0 ? call.blocks : processors() * 3 / 4, [&](auto tile, dim3 grid) {
-      constexpr int kRows = decltype(tile)::rows, kOuts = decltype(tile)::outs;
-      launch_overlapping(split_k_kernel<T, kRows, kOuts>, grid, kThreads, Tile<kRows, kOuts>::kShared, stream, work);
+      launch_overlapping(split_k_kernel<T, decltype(tile)>, grid, kThreads, tile.kShared, stream, work);
     });
   };
   if (call.element == Element::f16) return run(Type<__half>{});

@@ -3,7 +3,7 @@
 #include "kernels/cuda/tensor_core.cuh"
 
 /// What split_k_convolution's products are of: step by step, the weights of some outputs, and what the taps see of some pixels.
-namespace nd::kernels::cuda {
+namespace nd::kernels::cuda::split_k {
 
 template <typename T>
 struct Term {
@@ -16,7 +16,7 @@ struct Term {
 
 /// What the kernel gets.
 template <typename T>
-struct SplitWork {
+struct Work {
   Term<T> terms[kMostTerms];
   int steps;                    // of all terms
   int height, width, doubling;  // of the first term's x; doubling: log₂ of a pixel's repetitions in a direction
@@ -30,15 +30,12 @@ struct SplitWork {
   T* y;
 };
 
-__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
-__device__ __forceinline__ int lane_channel() { return lane() % 4 * kLaneChannels; }
-
 /// A step is some channels under a tap of a term's kernel; channels come first, then taps, then terms. Where one is:
 struct Place {
   int term, index, tap, channel;  // index: of the term's steps
 
   template <typename T>
-  __device__ __forceinline__ Place(const SplitWork<T>& work, int step) : term(0), index(step) {
+  __device__ __forceinline__ Place(const Work<T>& work, int step) : term(0), index(step) {
 #pragma unroll
     for (int i = 0; i < kMostTerms - 1; ++i) {
       if (term == i && index >= work.terms[i].steps) index -= work.terms[i].steps, term = i + 1;
@@ -52,7 +49,7 @@ struct Place {
 template <typename T, int kCount>
 class Outs {
  public:
-  __device__ __forceinline__ Outs(const SplitWork<T>& work, const Place& place, int first_out)
+  __device__ __forceinline__ Outs(const Work<T>& work, const Place& place, int first_out)
       : work_(work), out_(first_out + lane() / 4), term_(place.term) {
     locate(place.index);
   }
@@ -82,7 +79,7 @@ class Outs {
     left_ = term.steps - index;
   }
 
-  const SplitWork<T>& work_;
+  const Work<T>& work_;
   const int out_;
   int term_, left_;
   const T* at_;
@@ -93,7 +90,7 @@ class Outs {
 template <typename T, int kCount>
 class Rows {
  public:
-  __device__ __forceinline__ Rows(const SplitWork<T>& work, const Place& place, int first_row)
+  __device__ __forceinline__ Rows(const Work<T>& work, const Place& place, int first_row)
       : work_(work), row_(first_row + lane() / 4), term_(place.term), channel_(place.channel) {
     if (term_ == 0) {
       down_ = quotient(place.tap, work.terms[0].by_kernel);
@@ -162,7 +159,7 @@ class Rows {
     }
   }
 
-  const SplitWork<T>& work_;
+  const Work<T>& work_;
   const int row_;
   int image_[kCount], y_[kCount], x_[kCount];  // where the kernel's first tap lies
   int term_, down_, right_, channel_, channels_;
@@ -170,4 +167,4 @@ class Rows {
   int at_[kCount];  // the pixel in the term's x; −1: zeros
 };
 
-}  // namespace nd::kernels::cuda
+}  // namespace nd::kernels::cuda::split_k

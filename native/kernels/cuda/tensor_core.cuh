@@ -9,6 +9,9 @@ namespace nd::kernels::cuda {
 /// long as both factors have the same.
 constexpr int kRowChannels = 32, kLaneChannels = 8;
 
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+__device__ __forceinline__ int lane_channel() { return lane() % 4 * kLaneChannels; }
+
 /// sums += rows·outsᵀ over 16 channels, of a warp: rows are 16, of which a lane has lane / 4 and that + 8; outs are 8, of which
 /// it has lane / 4; sums[0], sums[1] are those of its first row with the outs 2·(lane % 4) and the next, sums[2], sums[3] of its
 /// second. PTX ISA, "Matrix fragments for mma.m16n8k16".

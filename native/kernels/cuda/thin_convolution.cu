@@ -22,8 +22,6 @@ struct ThinWork {
   Divisor by_out_width, by_out_pixels, by_channels, by_kernel;
 };
 
-__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
-
 /// One of a lane's products: where the tap lies from the first, and the channel there.
 struct Tap {
   int down, right, channel;
@@ -47,7 +45,7 @@ __device__ __forceinline__ void gather(const ThinWork<T>& work, int row, uint32_
   T seen[kLaneChannels];
 #pragma unroll
   for (int i = 0; i < kLaneChannels; ++i) {
-    const int product = lane() % 4 * kLaneChannels + i;
+    const int product = lane_channel() + i;
     const Tap tap(work, product);
     const int y = first_y + tap.down, x = first_x + tap.right;
     const bool inside = (static_cast<unsigned>(y) < static_cast<unsigned>(work.height)) &
@@ -73,7 +71,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ 
 #pragma unroll
     for (int o = 0; o < kBlockProducts; ++o) {
       const int out = first_out + b * kBlockOuts + 8 * (quad / 2) + 2 * o + quad % 2;
-      weights[b][o] = *reinterpret_cast<const uint4*>(work.weight + int64_t{out} * kRowChannels + member * kLaneChannels);
+      weights[b][o] = *reinterpret_cast<const uint4*>(work.weight + int64_t{out} * kRowChannels + lane_channel());
       if (work.bias != nullptr) {
         bias[b][o] = *reinterpret_cast<const float2*>(work.bias + first_out + b * kBlockOuts + 8 * member + 2 * o);
       }
