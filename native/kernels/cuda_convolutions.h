@@ -40,4 +40,12 @@ at::Tensor thin_weight(const at::Tensor& weight);
 /// serve; then nothing was done.
 bool thin_convolution(const ThinCall& call, const at::Tensor& y);
 
+/// While it lives, neither of these serves anything, in the whole process: to measure what they bring.
+class LibrariesAlone {
+ public:
+  LibrariesAlone();
+  ~LibrariesAlone();
+  LibrariesAlone(const LibrariesAlone&) = delete;
+};
+
 }  // namespace nd::cuda

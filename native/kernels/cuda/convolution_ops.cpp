@@ -4,6 +4,8 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <atomic>
+
 #include "kernels/cuda/kernels.h"
 
 namespace nd::cuda {
@@ -19,6 +21,8 @@ constexpr int64_t kManyOutputs = 32;
 launch::Element half_of(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kHalf ? launch::Element::f16 : launch::Element::bf16;
 }
+std::atomic<int> libraries_alone = 0;
+
 const void* address_of(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
 const float* floats_of(const at::Tensor& tensor) { return static_cast<const float*>(address_of(tensor)); }
 
@@ -53,7 +57,7 @@ launch::ConvolutionTerm term(const at::Tensor& x, const at::Tensor& weight, int6
 }  // namespace
 
 bool split_k_convolution(const SplitKCall& call, const at::Tensor& y) {
-  if (!fits(call, y)) return false;
+  if (libraries_alone > 0 || !fits(call, y)) return false;
   const c10::cuda::CUDAGuard guard(y.device());
   const int64_t most = kMostOutputsOfProcessor * at::cuda::getCurrentDeviceProperties()->multiProcessorCount;
   if (y.numel() > most && y.size(1) >= kManyOutputs) return false;
@@ -81,7 +85,7 @@ at::Tensor thin_weight(const at::Tensor& weight) {
 
 bool thin_convolution(const ThinCall& call, const at::Tensor& y) {
   const auto dtype = y.scalar_type();
-  if ((dtype != at::kHalf && dtype != at::kBFloat16) || !fits(call.x, dtype) || !fits(y, dtype) || !call.weight.defined() ||
+  if (libraries_alone > 0 || (dtype != at::kHalf && dtype != at::kBFloat16) || !fits(call.x, dtype) || !fits(y, dtype) || !call.weight.defined() ||
       call.weight.scalar_type() != dtype || call.weight.size(0) != y.size(1) || call.x.size(0) != y.size(0)) {
     return false;
   }
@@ -96,5 +100,8 @@ bool thin_convolution(const ThinCall& call, const at::Tensor& y) {
   launch::thin_convolution(kernel, at::cuda::getCurrentCUDAStream().stream());
   return true;
 }
+
+LibrariesAlone::LibrariesAlone() { ++libraries_alone; }
+LibrariesAlone::~LibrariesAlone() { --libraries_alone; }
 
 }  // namespace nd::cuda

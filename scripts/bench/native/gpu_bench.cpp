@@ -9,6 +9,7 @@
 #include "core/device.h"
 #include "core/engine/draws.h"
 #include "core/engine/sampler_engine.h"
+#include "kernels/cuda_convolutions.h"
 #include "kernels/cuda_ops.h"
 
 #include <ATen/ATen.h>
@@ -139,9 +140,9 @@ Replayed step_milliseconds(const Denoiser& denoiser, SampleShape shape, int64_t 
 }
 
 void bench_forward(Report& report, const BenchModel& bench, const std::shared_ptr<const UNet2DModel>& model, double flop,
-                   int64_t batch, double seconds) {
+                   int64_t batch, double seconds, bool libraries_alone = false) {
   const auto dtype = model->target().dtype;
-  const auto name = bench.name + " " + dtype_name(dtype) + " batch " + std::to_string(batch);
+  const auto name = bench.name + " " + dtype_name(dtype) + " batch " + std::to_string(batch) + (libraries_alone ? " *" : "");
   if (report.late()) return report.no_time(name);
   try {
     const auto size = bench.config.sample_size->first;
@@ -153,7 +154,8 @@ void bench_forward(Report& report, const BenchModel& bench, const std::shared_pt
     report.add("forwards", {{"model", bench.name}, {"dtype", dtype_name(dtype)}, {"batch", batch},
                             {"launchedMilliseconds", forward.launched}, {"forwardMilliseconds", forward.graph},
                             {"stepMilliseconds", step.milliseconds}, {"isGraph", step.is_graph}, {"teraflops", rate / 1e12},
-                            {"shareOfPeak", rate / peak_of(dtype)}, {"firstSeconds", step.first_seconds}});
+                            {"shareOfPeak", rate / peak_of(dtype)}, {"firstSeconds", step.first_seconds},
+                            {"librariesAlone", libraries_alone}});
   } catch (const std::exception& e) {
     report.fail(name, e);
   }
@@ -266,6 +268,12 @@ int main(int count, char** arguments) {
       const auto model = on_cpu[i]->to({kGpu, dtype});
       for (const auto batch : models[i].batches) bench_forward(report, models[i], model, flop[i], batch, seconds);
       if (i > 0 || dtype != at::kBFloat16) continue;
+      {
+        // *: convolutions by the libraries' kernels alone, in a model that knows no others.
+        const cuda::LibrariesAlone libraries;
+        const auto other = on_cpu[i]->to({kGpu, dtype});
+        for (const int64_t batch : {1, 8, 64}) bench_forward(report, models[i], other, flop[i], batch, seconds, true);
+      }
       for (const bool philox : {true, false}) {
         for (const int64_t max_batch : {256, 512, 64}) bench_engine(report, model, max_batch, philox);
       }
