@@ -30,19 +30,16 @@ const VARIABLES = [
   'no_proxy',
 ];
 
-/** A hub of one repository and an empty home for each test of the suite that calls this, and an environment that knows no other. */
-export function hubOfItsOwn(): { readonly hub: FakeHub; readonly home: string; storage(): string; leftovers(): Promise<string[]> } {
+/** An empty home for each test of the suite that calls this, and an environment that knows no hub. */
+export function homeOfItsOwn(): { readonly home: string } {
   let home: string;
-  let hub: FakeHub;
   let saved: Record<string, string | undefined>;
 
   beforeEach(async () => {
     saved = Object.fromEntries(VARIABLES.map((name) => [name, process.env[name]]));
     for (const name of VARIABLES) delete process.env[name];
     home = await mkdtemp(join(tmpdir(), 'hub-'));
-    hub = new FakeHub(NAME, FILES);
     process.env['HF_HOME'] = home;
-    process.env['HF_ENDPOINT'] = await hub.start();
     process.env['NO_PROXY'] = '127.0.0.1';
   });
 
@@ -51,20 +48,37 @@ export function hubOfItsOwn(): { readonly hub: FakeHub; readonly home: string; s
       if (value === undefined) delete process.env[name];
       else process.env[name] = value;
     }
-    await hub.stop();
     await rm(home, { recursive: true, force: true });
   });
+
+  return {
+    get home() {
+      return home;
+    },
+  };
+}
+
+/** The same, with a hub of one repository. */
+export function hubOfItsOwn(): { readonly hub: FakeHub; readonly home: string; storage(): string; leftovers(): Promise<string[]> } {
+  const own = homeOfItsOwn();
+  let hub: FakeHub;
+
+  beforeEach(async () => {
+    hub = new FakeHub(NAME, FILES);
+    process.env['HF_ENDPOINT'] = await hub.start();
+  });
+  afterEach(() => hub.stop());
 
   return {
     get hub() {
       return hub;
     },
     get home() {
-      return home;
+      return own.home;
     },
-    storage: () => join(home, 'hub/models--someone--a-model'),
+    storage: () => join(own.home, 'hub/models--someone--a-model'),
     leftovers: async () =>
-      (await readdir(home, { recursive: true })).filter((name) => /\.(incomplete|tmp)$/.test(name)),
+      (await readdir(own.home, { recursive: true })).filter((name) => /\.(incomplete|tmp)$/.test(name)),
   };
 }
 

@@ -1,38 +1,24 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DDIMPipeline, UNet2DModel } from '../../../ts/index';
 import { FakeHub, type FakeFile } from '../hub/fake-hub';
+import { homeOfItsOwn } from '../hub/hub-of-its-own';
 import { archive, MODEL, rejects } from './fixtures';
 import { predictionOf, readSafetensors, tinyUNet, writeShards } from './tiny-unet';
 
 const NAME = 'someone/a-unet';
-const VARIABLES = ['HF_HOME', 'HF_HUB_CACHE', 'HF_TOKEN', 'HF_ENDPOINT', 'HF_HUB_OFFLINE', 'NO_PROXY', 'no_proxy'];
 const WEIGHTS = 'diffusion_pytorch_model.safetensors';
 
 describe('a UNet of a hub repository', () => {
-  let home: string;
+  const own = homeOfItsOwn();
   let local: string;
   let hub: FakeHub;
-  let saved: Record<string, string | undefined>;
 
-  beforeEach(async () => {
-    saved = Object.fromEntries(VARIABLES.map((name) => [name, process.env[name]]));
-    for (const name of VARIABLES) delete process.env[name];
-    home = await mkdtemp(join(tmpdir(), 'hub-unet-'));
-    local = join(home, 'local');
-    process.env['HF_HOME'] = home;
-    process.env['NO_PROXY'] = '127.0.0.1';
+  beforeEach(() => {
+    local = join(own.home, 'local');
   });
-  afterEach(async () => {
-    for (const [name, value] of Object.entries(saved)) {
-      if (value === undefined) delete process.env[name];
-      else process.env[name] = value;
-    }
-    await hub.stop();
-    await rm(home, { recursive: true, force: true });
-  });
+  afterEach(() => hub.stop());
 
   /** Serves the local folder, and files that must never be asked for. */
   async function serve(): Promise<void> {
@@ -50,8 +36,8 @@ describe('a UNet of a hub repository', () => {
 
   it('fetches its config and its safetensors, and no more', async () => {
     await tinyUNet().savePretrained(join(local, 'unet'));
-    await tinyUNet({}, 1).savePretrained(join(home, 'other'));
-    await cp(join(home, 'other', WEIGHTS), join(local, 'unet/diffusion_pytorch_model.fp16.safetensors'));
+    await tinyUNet({}, 1).savePretrained(join(own.home, 'other'));
+    await cp(join(own.home, 'other', WEIGHTS), join(local, 'unet/diffusion_pytorch_model.fp16.safetensors'));
     await cp(join(local, 'unet', WEIGHTS), join(local, 'unet/diffusion_pytorch_model.bin'));
     await cp(archive('tiny-unet'), join(local, 'unet/unet.pt'));
     await serve();
@@ -71,8 +57,8 @@ describe('a UNet of a hub repository', () => {
     const tensors = await readSafetensors(join(local, WEIGHTS));
     await rm(join(local, WEIGHTS));
     await writeShards(local, tensors);
-    await tinyUNet({}, 1).savePretrained(join(home, 'other'));
-    await writeShards(local, await readSafetensors(join(home, 'other', WEIGHTS)), '.fp16');
+    await tinyUNet({}, 1).savePretrained(join(own.home, 'other'));
+    await writeShards(local, await readSafetensors(join(own.home, 'other', WEIGHTS)), '.fp16');
     await serve();
     const unet = await UNet2DModel.fromPretrained(NAME);
     assert.deepEqual(await predictionOf(unet), await predictionOf(tinyUNet()));
