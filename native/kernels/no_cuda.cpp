@@ -3,8 +3,8 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 
 #include "core/errors.h"
-#include "kernels/cuda_ops.h"
 #include "kernels/cuda_convolutions.h"
+#include "kernels/cuda_ops.h"
 
 // The same names where the CUDA kernels are not built. Nothing is served, so only a mistake comes further; but libtorch's
 // CUDA may be there.

@@ -3,14 +3,21 @@
 #include <ATen/ATen.h>
 
 #include "core/unet/resample.h"
+#include "kernels/cuda_convolutions.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
-#include "kernels/cuda_convolutions.h"
 
 namespace nd {
 namespace {
 
 at::Tensor nhwc(const at::Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
+
+at::Tensor nhwc_if_any(const at::Tensor& x) { return x.defined() ? nhwc(x) : at::Tensor(); }
+
+/// Whether it adds the bias and no more.
+bool is_plain(const Epilogue& epilogue) {
+  return !epilogue.offset.defined() && !epilogue.residual.defined() && epilogue.divisor == 1;
+}
 
 /// [B, C, H, W] in NHWC memory as [BHW, C].
 at::Tensor pixel_rows(const at::Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({-1, x.size(1)}); }
@@ -77,7 +84,7 @@ at::Tensor CudaConvolution::empty_output(const at::Tensor& x, int64_t channels) 
 }
 
 at::Tensor CudaConvolution::without_bias(const at::Tensor& x) const {
-  if (is_product()) return image_of(at::mm(pixel_rows(x), weight_columns(0, shape_.in)), x);
+  if (is_product()) return without_bias_by_libraries(x);
   at::Tensor y;
   const auto libraries = [&] { y = without_bias_by_libraries(x); };
   const auto ours = [&] {
@@ -89,6 +96,7 @@ at::Tensor CudaConvolution::without_bias(const at::Tensor& x) const {
 }
 
 at::Tensor CudaConvolution::without_bias_by_libraries(const at::Tensor& x) const {
+  if (is_product()) return image_of(at::mm(pixel_rows(x), weight_columns(0, shape_.in)), x);
   const auto input = prepared(x, shape_.before);
   at::Tensor y;
   const auto convolve = [&](const at::Tensor& image, const at::Tensor& weight) {
@@ -113,8 +121,8 @@ at::Tensor CudaConvolution::without_bias_of_two(const at::Tensor& x, const at::T
 }
 
 /// (conv(x) + bias + residual + past)/divisor by our own kernels, or undefined where none serves.
-at::Tensor CudaConvolution::by_our_kernel(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual, double divisor,
-                                    const cuda::PointwiseTerm& past) const {
+at::Tensor CudaConvolution::by_our_kernel(const at::Tensor& x, const ConvolutionBias* bias, const at::Tensor& residual,
+                                          double divisor, const cuda::PointwiseTerm& past) const {
   if (thin_weight_.defined() && !residual.defined() && !past.x.defined() && divisor == 1) {
     const auto y = empty_output(x, shape_.out);
     const auto floats = bias == nullptr ? at::Tensor() : bias->floats;
@@ -157,8 +165,7 @@ at::Tensor CudaConvolution::finished(const at::Tensor& x, const Epilogue& epilog
   at::Tensor y;
   const auto libraries = [&] { y = by_libraries(x, epilogue); };
   const auto ours = [&] {
-    const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
-    y = by_our_kernel(x, &bias_of(epilogue), residual, epilogue.divisor);
+    y = by_our_kernel(x, &bias_of(epilogue), nhwc_if_any(epilogue.residual), epilogue.divisor);
     return y.defined();
   };
   ours_.run(x, libraries, ours);
@@ -166,16 +173,15 @@ at::Tensor CudaConvolution::finished(const at::Tensor& x, const Epilogue& epilog
 }
 
 at::Tensor CudaConvolution::by_libraries(const at::Tensor& x, const Epilogue& epilogue) const {
-  const bool plain = !epilogue.offset.defined() && !epilogue.residual.defined() && epilogue.divisor == 1;
-  const auto residual = epilogue.residual.defined() ? nhwc(epilogue.residual) : at::Tensor();
+  const auto residual = nhwc_if_any(epilogue.residual);
   at::Tensor y;
   const auto apart = [&] {
-    if (is_product() && plain) {
+    if (is_product() && is_plain(epilogue)) {
       // cuBLAS adds the bias.
       y = image_of(at::addmm(bias_of(epilogue).values, pixel_rows(x), weight_columns(0, shape_.in)), x);
       return;
     }
-    y = is_product() ? without_bias(x) : without_bias_by_libraries(x);
+    y = without_bias_by_libraries(x);
     if (epilogue.offset.defined()) y.add_(epilogue.offset.unsqueeze(-1).unsqueeze(-1));
     cuda::add_bias_residual_(y, bias_of(epilogue).floats, residual, static_cast<float>(1 / epilogue.divisor));
   };
@@ -200,8 +206,7 @@ at::Tensor CudaConvolution::with_shortcut(const at::Tensor& x, const CudaConvolu
     y = finished(x, with_residual);
   };
   const auto joined = [&] {
-    const auto beside = second.defined() ? nhwc(second) : at::Tensor();
-    y = by_our_kernel(x, &bias_of(epilogue), {}, epilogue.divisor, {nhwc(past), beside, shortcut.weight_});
+    y = by_our_kernel(x, &bias_of(epilogue), {}, epilogue.divisor, {nhwc(past), nhwc_if_any(second), shortcut.weight_});
     return y.defined();
   };
   joins_shortcut_.run(x, apart, joined);
@@ -209,8 +214,7 @@ at::Tensor CudaConvolution::with_shortcut(const at::Tensor& x, const CudaConvolu
 }
 
 at::Tensor CudaConvolution::operator()(const at::Tensor& x, const Epilogue& epilogue) const {
-  const bool plain = !epilogue.residual.defined() && !epilogue.offset.defined() && epilogue.divisor == 1 && !epilogue.bias;
-  if (!phases_.defined() || !plain) return finished(x, epilogue);
+  if (!phases_.defined() || !is_plain(epilogue) || epilogue.bias != nullptr) return finished(x, epilogue);
   at::Tensor y;
   const auto doubled = [&] { y = finished(x, epilogue); };
   const auto phases = [&] {

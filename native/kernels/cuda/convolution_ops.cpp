@@ -18,6 +18,9 @@ constexpr int64_t kMostOutputsOfProcessor = 8192;
 /// Where the tiles of others are filled: fewer channels are served at any size.
 constexpr int64_t kManyOutputs = 32;
 
+bool is_half(at::ScalarType dtype) { return dtype == at::kHalf || dtype == at::kBFloat16; }
+
+/// Of a half.
 launch::Element half_of(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kHalf ? launch::Element::f16 : launch::Element::bf16;
 }
@@ -41,10 +44,15 @@ bool fits(const SplitKCall& call, const at::Tensor& y) {
   const auto channels = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.size(1) : 0; };
   const bool past_fits = !call.past.x.defined() || (call.past.weight.scalar_type() == dtype && call.past.weight.size(0) == y.size(1) &&
                                                     call.past.weight.size(1) == channels(call.past.x) + channels(call.past.second));
-  return (dtype == at::kHalf || dtype == at::kBFloat16) && fits(call.x, dtype) && fits(call.weight, dtype) && fits(y, dtype) &&
+  return is_half(dtype) && fits(call.x, dtype) && fits(call.weight, dtype) && fits(y, dtype) &&
          call.x.size(0) == y.size(0) && call.weight.size(0) == y.size(1) && call.weight.size(1) == call.x.size(1) &&
          (!call.residual.defined() || channels(call.residual) == y.size(1)) && past_fits && goes_with(call.residual, y) &&
          goes_with(call.past.x, y) && goes_with(call.past.second, y);
+}
+
+launch::ConvolutionExtents extents_of(const at::Tensor& x, const at::Tensor& y, int64_t kernel, int64_t stride, int64_t padding) {
+  return {x.size(0), x.size(2), x.size(3), y.size(2), y.size(3), y.size(1),
+          static_cast<int>(kernel), static_cast<int>(stride), static_cast<int>(padding)};
 }
 
 /// The columns of `weight` from `first` on that belong to x. A term of no image: none.
@@ -66,10 +74,7 @@ bool split_k_convolution(const SplitKCall& call, const at::Tensor& y) {
       .element = half_of(y),
       .terms = {term(call.x, call.weight), term(past.x, past.weight),
                 past.second.defined() ? term(past.second, past.weight, past.x.size(1)) : launch::ConvolutionTerm{}},
-      .batch = call.x.size(0), .height = call.x.size(2), .width = call.x.size(3),
-      .out_height = y.size(2), .out_width = y.size(3), .out_channels = y.size(1),
-      .kernel = static_cast<int>(call.weight.size(2)), .stride = static_cast<int>(call.stride),
-      .padding = static_cast<int>(call.padding), .doubles = call.doubles,
+      .extents = extents_of(call.x, y, call.weight.size(2), call.stride, call.padding), .doubles = call.doubles,
       .bias = floats_of(call.bias), .residual = address_of(call.residual), .scale = call.scale, .y = y.mutable_data_ptr()};
   if (!launch::split_k_serves(kernel)) return false;
   launch::split_k_convolution(kernel, at::cuda::getCurrentCUDAStream().stream());
@@ -78,23 +83,20 @@ bool split_k_convolution(const SplitKCall& call, const at::Tensor& y) {
 
 at::Tensor thin_weight(const at::Tensor& weight) {
   const auto rows = weight.permute({0, 2, 3, 1}).reshape({weight.size(0), -1});
-  const bool is_half = weight.scalar_type() == at::kHalf || weight.scalar_type() == at::kBFloat16;
-  if (!is_half || rows.size(1) > launch::kThinProducts || rows.size(0) % launch::kThinOutputs != 0) return {};
+  if (!is_half(weight.scalar_type()) || rows.size(1) > launch::kThinProducts || rows.size(0) % launch::kThinOutputs != 0) return {};
   return at::constant_pad_nd(rows, {0, launch::kThinProducts - rows.size(1)}).contiguous();
 }
 
 bool thin_convolution(const ThinCall& call, const at::Tensor& y) {
   const auto dtype = y.scalar_type();
-  if (libraries_alone > 0 || (dtype != at::kHalf && dtype != at::kBFloat16) || !fits(call.x, dtype) || !fits(y, dtype) || !call.weight.defined() ||
+  if (libraries_alone > 0 || !is_half(dtype) || !fits(call.x, dtype) || !fits(y, dtype) || !call.weight.defined() ||
       call.weight.scalar_type() != dtype || call.weight.size(0) != y.size(1) || call.x.size(0) != y.size(0)) {
     return false;
   }
   const c10::cuda::CUDAGuard guard(y.device());
   const launch::ThinConvolution kernel{
       .element = half_of(y), .x = call.x.const_data_ptr(), .weight = call.weight.const_data_ptr(),
-      .batch = call.x.size(0), .height = call.x.size(2), .width = call.x.size(3), .channels = call.x.size(1),
-      .out_height = y.size(2), .out_width = y.size(3), .out_channels = y.size(1),
-      .kernel = static_cast<int>(call.kernel), .stride = static_cast<int>(call.stride), .padding = static_cast<int>(call.padding),
+      .channels = call.x.size(1), .extents = extents_of(call.x, y, call.kernel, call.stride, call.padding),
       .bias = floats_of(call.bias), .y = y.mutable_data_ptr()};
   if (!launch::thin_serves(kernel)) return false;
   launch::thin_convolution(kernel, at::cuda::getCurrentCUDAStream().stream());

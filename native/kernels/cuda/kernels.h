@@ -95,17 +95,21 @@ struct ConvolutionTerm {
 };
 constexpr int kMostTerms = 3;
 
+struct ConvolutionExtents {
+  int64_t batch, height, width;  // of the input
+  int64_t out_height, out_width, out_channels;
+  int kernel, stride, padding;  // padding: zeros above and on the left; as many after the last as the output wants
+};
+
 /// y = (Σ terms + bias + residual)·scale: the first term is the convolution, of as many zeros around its image as the output
 /// wants; the others are 1×1, of images of the output's size.
 struct SplitKConvolution {
   Element element;  // a half
   ConvolutionTerm terms[kMostTerms];
-  int64_t batch, height, width;  // of the first term's image
-  int64_t out_height, out_width, out_channels;
-  int kernel, stride, padding;  // padding: zeros above and on the left
-  bool doubles;                 // every pixel of the first term's image is four
-  const float* bias;            // [out_channels], or null
-  const void* residual;         // of y's shape, or null
+  ConvolutionExtents extents;  // of the first term
+  bool doubles;                // every pixel of its image is four
+  const float* bias;           // [out_channels], or null
+  const void* residual;        // of y's shape, or null
   float scale;
   void* y;  // [batch, out_height, out_width, out_channels], which shares memory with none of the others
   int64_t blocks = 0;  // wanted at least, if the smallest tiles make as many; 0: most of what the device runs at once
@@ -124,9 +128,9 @@ struct ThinConvolution {
   Element element;  // a half
   const void* x;    // [batch, height, width, channels]
   const void* weight;
-  int64_t batch, height, width, channels, out_height, out_width, out_channels;
-  int kernel, stride, padding;  // padding: zeros above and on the left; as many after the last as the output wants
-  const float* bias;            // [out_channels], or null
+  int64_t channels;
+  ConvolutionExtents extents;
+  const float* bias;  // [out_channels], or null
   void* y;
 };
 bool thin_serves(const ThinConvolution& call);

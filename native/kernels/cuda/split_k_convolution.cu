@@ -101,7 +101,7 @@ __device__ __forceinline__ void finish(const Work<T>& work, const float* sums, i
   constexpr int kVector = kVectorOf<T>, kRows = Tile::kRows, kOuts = Tile::kOuts, kItems = kRows * kOuts / kVector;
   for (int item = static_cast<int>(threadIdx.x); item < kItems; item += kThreads) {
     const int row = item / (kOuts / kVector), out = item % (kOuts / kVector) * kVector;
-    if (first_row + row >= work.rows) continue;
+    if (first_row + row >= work.pixels.rows) continue;
     float v[kVector] = {};
 #pragma unroll
     for (int warp = 0; warp < kWarps; ++warp) {
@@ -112,7 +112,7 @@ __device__ __forceinline__ void finish(const Work<T>& work, const float* sums, i
     }
 #pragma unroll
     for (int i = 0; i < kVector; ++i) v[i] *= work.scale;
-    store(work.y + int64_t{first_row + row} * work.out_channels + first_out + out, v);
+    store(work.y + int64_t{first_row + row} * work.pixels.out_channels + first_out + out, v);
   }
 }
 
@@ -141,8 +141,8 @@ __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant
     if (first + i < last) rows.load_and_advance(stages[i].rows);
   }
   if (warp == 1 && work.residual != nullptr) {
-    sums.begin_with_residual(work.residual + int64_t{first_row} * work.out_channels + first_out, work.rows - first_row,
-                             work.out_channels);
+    sums.begin_with_residual(work.residual + int64_t{first_row} * work.pixels.out_channels + first_out, work.pixels.rows - first_row,
+                             work.pixels.out_channels);
   }
   for (int step = first; step < last; step += kStages) {
 #pragma unroll
@@ -172,10 +172,10 @@ int processors() {
 template <typename T, typename Visit>
 void with_tile(const Work<T>& work, int64_t enough, const Visit& visit) {
   const auto grid = [&](auto tile) {
-    return dim3(blocks_for(work.rows, tile.kRows), static_cast<unsigned>(work.out_channels / tile.kOuts));
+    return dim3(blocks_for(work.pixels.rows, tile.kRows), static_cast<unsigned>(work.pixels.out_channels / tile.kOuts));
   };
   const auto serves = [&](auto tile) {
-    return work.out_channels % tile.kOuts == 0 && int64_t{grid(tile).x} * grid(tile).y >= enough;
+    return work.pixels.out_channels % tile.kOuts == 0 && int64_t{grid(tile).x} * grid(tile).y >= enough;
   };
   const auto run = [&](auto tile) { visit(tile, grid(tile)); };
   if (const Tile<64, 32> tile; serves(tile)) return run(tile);
@@ -183,7 +183,7 @@ void with_tile(const Work<T>& work, int64_t enough, const Visit& visit) {
   if (const Tile<32, 16> tile; serves(tile)) return run(tile);
   if (const Tile<16, 16> tile; serves(tile)) return run(tile);
   // Of eight outputs, as a model's last has when it is widened, tiles are long.
-  if (const Tile<64, 8> tile; work.out_channels % 16 != 0 && serves(tile)) return run(tile);
+  if (const Tile<64, 8> tile; work.pixels.out_channels % 16 != 0 && serves(tile)) return run(tile);
   run(Tile<16, 8>());
 }
 
@@ -194,16 +194,12 @@ Work<T> work_of(const SplitKConvolution& call) {
     const ConvolutionTerm& from = call.terms[i];
     if (from.x == nullptr) break;
     const auto channels = static_cast<int>(from.channels);
-    const int kernel = i == 0 ? call.kernel : 1, tap_steps = channels / kRowChannels, steps = kernel * kernel * tap_steps;
+    const int kernel = i == 0 ? call.extents.kernel : 1, tap_steps = channels / kRowChannels, steps = kernel * kernel * tap_steps;
     work.terms[i] = {static_cast<const T*>(from.x), static_cast<const T*>(from.weight), channels,
                      static_cast<int>(from.weight_stride), kernel, steps, divisor(tap_steps), divisor(kernel)};
     work.steps += steps;
   }
-  work.height = static_cast<int>(call.height), work.width = static_cast<int>(call.width);
-  work.doubling = call.doubles ? 1 : 0, work.stride = call.stride, work.padding = call.padding;
-  work.out_width = static_cast<int>(call.out_width), work.out_pixels = static_cast<int>(call.out_height * call.out_width);
-  work.rows = static_cast<int>(call.batch) * work.out_pixels, work.out_channels = static_cast<int>(call.out_channels);
-  work.by_out_width = divisor(work.out_width), work.by_out_pixels = divisor(work.out_pixels);
+  work.pixels = pixels_of(call.extents), work.doubling = call.doubles ? 1 : 0;
   work.bias = call.bias, work.residual = static_cast<const T*>(call.residual), work.scale = call.scale;
   work.y = static_cast<T*>(call.y);
   return work;
@@ -213,21 +209,22 @@ Work<T> work_of(const SplitKConvolution& call) {
 
 bool split_k_serves(const SplitKConvolution& call) {
   constexpr int64_t most = 0x7FFFFFFF;  // elements are counted in 32 bits
-  const int64_t pixels = call.batch * call.out_height * call.out_width;
-  if (call.element == Element::f32 || pixels <= 0 || call.out_channels % 8 != 0 || call.out_channels / 8 > kMostRows) {
+  const ConvolutionExtents& e = call.extents;
+  const int64_t pixels = e.batch * e.out_height * e.out_width;
+  if (call.element == Element::f32 || pixels <= 0 || e.out_channels % 8 != 0 || e.out_channels / 8 > kMostRows) {
     return false;
   }
   // A tile's rows go beyond the last by less than a tile.
-  if ((pixels + 64) * call.out_channels > most || !aligned_16(call.y) || !aligned_16(call.residual) ||
+  if ((pixels + 64) * e.out_channels > most || !aligned_16(call.y) || !aligned_16(call.residual) ||
       !is_aligned(call.bias, 8)) {
     return false;
   }
   for (int i = 0; i < kMostTerms; ++i) {
     const ConvolutionTerm& term = call.terms[i];
     if (term.x == nullptr) return i > 0;
-    const int64_t of_image = i == 0 ? call.height * call.width : call.out_height * call.out_width;
+    const int64_t of_image = i == 0 ? e.height * e.width : e.out_height * e.out_width;
     if (term.channels <= 0 || term.channels % kRowChannels != 0 || term.weight_stride % kLaneChannels != 0 ||
-        (call.batch * of_image + 64) * term.channels > most || term.weight_stride * call.out_channels > most ||
+        (e.batch * of_image + 64) * term.channels > most || term.weight_stride * e.out_channels > most ||
         !aligned_16(term.x) || !aligned_16(term.weight)) {
       return false;
     }
@@ -237,15 +234,13 @@ bool split_k_serves(const SplitKConvolution& call) {
 
 void split_k_convolution(const SplitKConvolution& call, Stream stream) {
   if (!split_k_serves(call)) fail(ErrorCode::shape, "split_k_convolution: no such call is served");
-  const auto run = [&](auto type) {
+  dispatch_half(call.element, [&](auto type) {
     using T = typename decltype(type)::type;
     const auto work = work_of<T>(call);
     with_tile(work, call.blocks > 0 ? call.blocks : processors() * 3 / 4, [&](auto tile, dim3 grid) {
       launch_overlapping(split_k_kernel<T, decltype(tile)>, grid, kThreads, tile.kShared, stream, work);
     });
-  };
-  if (call.element == Element::f16) return run(Type<__half>{});
-  run(Type<__nv_bfloat16>{});
+  });
 }
 
 }  // namespace nd::kernels::cuda

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/convolution_pixels.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
 /// What split_k_convolution's products are of: step by step, the weights of some outputs, and what the taps see of some pixels.
@@ -18,12 +19,9 @@ struct Term {
 template <typename T>
 struct Work {
   Term<T> terms[kMostTerms];
-  int steps;                    // of all terms
-  int height, width, doubling;  // of the first term's x; doubling: log₂ of a pixel's repetitions in a direction
-  int stride, padding;
-  int rows, out_channels;  // pixels of all images, and the channels of each
-  int out_width, out_pixels;
-  Divisor by_out_width, by_out_pixels;
+  int steps;                 // of all terms
+  ConvolutionPixels pixels;  // of the first term
+  int doubling;              // log₂ of a pixel's repetitions in a direction
   const float* bias;
   const T* residual;
   float scale;
@@ -97,11 +95,11 @@ class Rows {
       right_ = place.tap - down_ * work.terms[0].kernel;
 #pragma unroll
       for (int i = 0; i < kCount; ++i) {
-        const int row = row_ + 8 * i, image = quotient(row, work.by_out_pixels), pixel = row - image * work.out_pixels;
-        const int y = quotient(pixel, work.by_out_width), x = pixel - y * work.out_width;
-        image_[i] = image * work.height * work.width;
-        y_[i] = row < work.rows ? y * work.stride - work.padding : -kFar;  // behind the last is nothing but zeros
-        x_[i] = x * work.stride - work.padding;
+        const int row = row_ + 8 * i;
+        const Corner corner = corner_of(work.pixels, row);
+        image_[i] = corner.image * work.pixels.height * work.pixels.width;
+        y_[i] = row < work.pixels.rows ? corner.y : -kFar;  // behind the last is nothing but zeros
+        x_[i] = corner.x;
       }
     } else {
       begin_pointwise();
@@ -139,7 +137,7 @@ class Rows {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       image_[i] = row_ + 8 * i;
-      y_[i] = image_[i] < work_.rows ? 0 : -kFar;
+      y_[i] = image_[i] < work_.pixels.rows ? 0 : -kFar;
       x_[i] = 0;
     }
   }
@@ -149,13 +147,12 @@ class Rows {
     const Term<T>& term = work_.terms[term_];
     channels_ = term.channels;
     x_of_lane_ = term.x + channel_ + lane_channel();
-    const auto height = static_cast<unsigned>(work_.height << work_.doubling);
-    const auto width = static_cast<unsigned>(work_.width << work_.doubling);
+    const int height = work_.pixels.height, width = work_.pixels.width, doubling = work_.doubling;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       const int y = y_[i] + down_, x = x_[i] + right_;
-      const bool inside = (static_cast<unsigned>(y) < height) & (static_cast<unsigned>(x) < width);
-      at_[i] = inside ? (image_[i] + (y >> work_.doubling) * work_.width + (x >> work_.doubling)) * channels_ : -1;
+      const bool inside = is_inside(y, x, height << doubling, width << doubling);
+      at_[i] = inside ? (image_[i] + (y >> doubling) * width + (x >> doubling)) * channels_ : -1;
     }
   }
 

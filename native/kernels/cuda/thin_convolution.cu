@@ -1,3 +1,4 @@
+#include "kernels/cuda/convolution_pixels.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
 /// Convolutions of so few channels that all taps of them are one product of the tensor cores: a model's first. A warp keeps
@@ -16,10 +17,9 @@ struct ThinWork {
   const T* weight;  // [out_channels, kRowChannels]
   const float* bias;
   T* y;
-  int height, width, channels, products;  // products: taps times channels
-  int kernel, stride, padding;
-  int rows, out_channels, out_width, out_pixels;
-  Divisor by_out_width, by_out_pixels, by_channels, by_kernel;
+  ConvolutionPixels pixels;
+  int channels, kernel, products;  // products: taps times channels
+  Divisor by_channels, by_kernel;
 };
 
 /// One of a lane's products: where the tap lies from the first, and the channel there.
@@ -38,20 +38,18 @@ struct Tap {
 /// What a lane's eight products see of a pixel, two in each word; zeros outside, and behind the last product.
 template <typename T>
 __device__ __forceinline__ void gather(const ThinWork<T>& work, int row, uint32_t (&words)[4]) {
-  const int image = quotient(row, work.by_out_pixels), pixel = row - image * work.out_pixels;
-  const int out_y = quotient(pixel, work.by_out_width), out_x = pixel - out_y * work.out_width;
-  const int first_y = out_y * work.stride - work.padding, first_x = out_x * work.stride - work.padding;
-  const T* const of_image = work.x + int64_t{image} * work.height * work.width * work.channels;
+  const int height = work.pixels.height, width = work.pixels.width;
+  const Corner corner = corner_of(work.pixels, row);
+  const T* const of_image = work.x + int64_t{corner.image} * height * width * work.channels;
   T seen[kLaneChannels];
 #pragma unroll
   for (int i = 0; i < kLaneChannels; ++i) {
     const int product = lane_channel() + i;
     const Tap tap(work, product);
-    const int y = first_y + tap.down, x = first_x + tap.right;
-    const bool inside = (static_cast<unsigned>(y) < static_cast<unsigned>(work.height)) &
-                        (static_cast<unsigned>(x) < static_cast<unsigned>(work.width));
+    const int y = corner.y + tap.down, x = corner.x + tap.right;
+    const bool sees = is_inside(y, x, height, width) && product < work.products && row < work.pixels.rows;
     round_to(seen[i], 0.0F);
-    if (inside && product < work.products && row < work.rows) seen[i] = of_image[(y * work.width + x) * work.channels + tap.channel];
+    if (sees) seen[i] = of_image[(y * width + x) * work.channels + tap.channel];
   }
   memcpy(words, seen, sizeof words);
 }
@@ -79,7 +77,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ 
   }
   const int warps = static_cast<int>(gridDim.x) * kWarps, warp = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
   wait_for_previous();
-  for (int first_row = warp * kTileRows; first_row < work.rows; first_row += warps * kTileRows) {
+  for (int first_row = warp * kTileRows; first_row < work.pixels.rows; first_row += warps * kTileRows) {
     const int rows[2] = {first_row + quad, first_row + quad + 8};
     uint32_t seen[2][4];
     gather(work, rows[0], seen[0]);
@@ -99,7 +97,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ 
       }
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        if (rows[i] < work.rows) store(work.y + int64_t{rows[i]} * work.out_channels + first_out + b * kBlockOuts + 8 * member, y[i]);
+        if (rows[i] < work.pixels.rows) store(work.y + int64_t{rows[i]} * work.pixels.out_channels + first_out + b * kBlockOuts + 8 * member, y[i]);
       }
     }
   }
@@ -109,40 +107,35 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ 
 
 bool thin_serves(const ThinConvolution& call) {
   constexpr int64_t most = 0x3FFFFFFF;  // pixels and an image's elements are counted in 32 bits
-  const int64_t rows = call.batch * call.out_height * call.out_width;
+  const ConvolutionExtents& e = call.extents;
+  const int64_t rows = e.batch * e.out_height * e.out_width;
   return call.element != Element::f32 && rows > 0 && rows + kTileRows <= most && call.channels > 0 &&
-         call.kernel * call.kernel * call.channels <= kThinProducts && call.height * call.width * call.channels <= most &&
-         call.out_channels % kBlockOuts == 0 && call.out_channels / kBlockOuts <= kMostRows && aligned_16(call.weight) &&
+         e.kernel * e.kernel * call.channels <= kThinProducts && e.height * e.width * call.channels <= most &&
+         e.out_channels % kBlockOuts == 0 && e.out_channels / kBlockOuts <= kMostRows && aligned_16(call.weight) &&
          aligned_16(call.y) && is_aligned(call.bias, 8);
 }
 
 void thin_convolution(const ThinConvolution& call, Stream stream) {
   if (!thin_serves(call)) fail(ErrorCode::shape, "thin_convolution: no such call is served");
-  const auto run = [&](auto type) {
+  dispatch_half(call.element, [&](auto type) {
     using T = typename decltype(type)::type;
     ThinWork<T> work{};
     work.x = static_cast<const T*>(call.x), work.weight = static_cast<const T*>(call.weight);
     work.bias = call.bias, work.y = static_cast<T*>(call.y);
-    work.height = static_cast<int>(call.height), work.width = static_cast<int>(call.width);
-    work.channels = static_cast<int>(call.channels), work.products = call.kernel * call.kernel * work.channels;
-    work.kernel = call.kernel, work.stride = call.stride, work.padding = call.padding;
-    work.out_channels = static_cast<int>(call.out_channels), work.out_width = static_cast<int>(call.out_width);
-    work.out_pixels = static_cast<int>(call.out_height * call.out_width);
-    work.rows = static_cast<int>(call.batch * call.out_height * call.out_width);
-    work.by_out_width = divisor(work.out_width), work.by_out_pixels = divisor(work.out_pixels);
-    work.by_channels = divisor(work.channels), work.by_kernel = divisor(call.kernel);
+    work.pixels = pixels_of(call.extents);
+    work.channels = static_cast<int>(call.channels), work.kernel = call.extents.kernel;
+    work.products = work.kernel * work.kernel * work.channels;
+    work.by_channels = divisor(work.channels), work.by_kernel = divisor(work.kernel);
     const auto launch_with = [&](auto kernel, int outs) {
       // A warp's weights serve several tiles where there are many.
       constexpr unsigned kMostTiles = 4, kSomeBlocks = 512;
-      const auto columns = static_cast<unsigned>(work.out_channels / outs), all = blocks_for(work.rows, kTileRows * kWarps);
+      const auto columns = static_cast<unsigned>(work.pixels.out_channels / outs), all = blocks_for(work.pixels.rows, kTileRows * kWarps);
       const auto tiles = std::clamp(all * columns / kSomeBlocks, 1U, kMostTiles);
       launch_overlapping(kernel, dim3((all + tiles - 1) / tiles, columns), kThreads, kLittleShared, stream, work);
     };
-    if (work.out_channels % 64 == 0) return launch_with(thin_kernel<T, 64>, 64);
+    if (work.pixels.out_channels % 64 == 0) return launch_with(thin_kernel<T, 64>, 64);
     launch_with(thin_kernel<T, 32>, 32);
-  };
-  if (call.element == Element::f16) return run(Type<__half>{});
-  run(Type<__nv_bfloat16>{});
+  });
 }
 
 }  // namespace nd::kernels::cuda

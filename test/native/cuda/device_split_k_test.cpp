@@ -1,16 +1,12 @@
 #include "check.h"
+#include "cuda/convolution_shape.h"
 #include "cuda/values.h"
 
 namespace {
 
 using namespace nd::kernels::cuda;
 
-struct Shape {
-  int64_t batch, height, width, channels, out_channels;
-  int kernel = 3, stride = 1, padding = 1, padding_after = padding;
-  bool doubles = false;
-  int64_t past[2] = {0, 0};  // channels of the 1×1 terms
-};
+using Shape = ConvolutionShape;
 const Shape kShapes[] = {
     {.batch = 1, .height = 4, .width = 4, .channels = 64, .out_channels = 32},
     {.batch = 2, .height = 5, .width = 3, .channels = 96, .out_channels = 40},
@@ -36,33 +32,24 @@ const Extra kExtras[] = {{false, false, 1}, {true, true, 0.70710678F}};
 class Case {
  public:
   Case(const Shape& s, Element element, const Extra& extra, uint64_t seed = 1) : shape_(s), element_(element) {
-    const int64_t seen_height = s.doubles ? 2 * s.height : s.height, seen_width = s.doubles ? 2 * s.width : s.width;
-    const auto extent = [&](int64_t size) { return (size + s.padding + s.padding_after - s.kernel) / s.stride + 1; };
-    out_height_ = extent(seen_height), out_width_ = extent(seen_width);
-    pixels_ = s.batch * out_height_ * out_width_;
-    const int64_t taps = s.kernel * s.kernel;
+    const int64_t pixels = s.out_pixels(), taps = s.taps();
     const auto x = draw(s.batch * s.height * s.width * s.channels, seed), weight = draw(s.out_channels * taps * s.channels, 2);
     const auto bias = values::random(s.out_channels, 3);
-    const auto residual = draw(pixels_ * s.out_channels, seed + 3);
-    exact_.assign(static_cast<size_t>(pixels_ * s.out_channels), 0), size_ = exact_;
-    for (int64_t row = 0; row < pixels_; ++row) {
-      const int64_t image = row / (out_height_ * out_width_), pixel = row % (out_height_ * out_width_);
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        const int64_t up = pixel / out_width_ * s.stride - s.padding + tap / s.kernel;
-        const int64_t left = pixel % out_width_ * s.stride - s.padding + tap % s.kernel;
-        if (up < 0 || left < 0 || up >= seen_height || left >= seen_width) continue;
-        const int64_t zoom = s.doubles ? 2 : 1, from = (image * s.height + up / zoom) * s.width + left / zoom;
+    const auto residual = draw(pixels * s.out_channels, seed + 3);
+    exact_.assign(static_cast<size_t>(pixels * s.out_channels), 0), size_ = exact_;
+    for (int64_t row = 0; row < pixels; ++row) {
+      s.each_seen(row, [&](int64_t tap, int64_t from) {
         multiply(row, &x[static_cast<size_t>(from * s.channels)], &weight[static_cast<size_t>(tap * s.channels)], s.channels,
                  taps * s.channels);
-      }
+      });
     }
     hold(0, x, weight, s.channels, taps * s.channels);
     // The terms after the first: columns of one weight, as a convolution of two images side by side has them.
     const int64_t columns = s.past[0] + s.past[1];
     const auto past_weight = draw(s.out_channels * columns, 5);
     for (int i = 0, first = 0; i < 2 && s.past[i] > 0; first += static_cast<int>(s.past[i]), ++i) {
-      const auto past = draw(pixels_ * s.past[i], seed + 6 + static_cast<uint64_t>(i));
-      for (int64_t row = 0; row < pixels_; ++row) {
+      const auto past = draw(pixels * s.past[i], seed + 6 + static_cast<uint64_t>(i));
+      for (int64_t row = 0; row < pixels; ++row) {
         multiply(row, &past[static_cast<size_t>(row * s.past[i])], &past_weight[static_cast<size_t>(first)], s.past[i], columns);
       }
       hold(i + 1, past, past_weight, s.past[i], columns, first);
@@ -75,9 +62,7 @@ class Case {
     bias_.emplace_back(bias);
     held_.emplace_back(values::encode(element, residual));
     call_.element = element;
-    call_.batch = s.batch, call_.height = s.height, call_.width = s.width;
-    call_.out_height = out_height_, call_.out_width = out_width_, call_.out_channels = s.out_channels;
-    call_.kernel = s.kernel, call_.stride = s.stride, call_.padding = s.padding, call_.doubles = s.doubles;
+    call_.extents = s.extents(), call_.doubles = s.doubles;
     call_.bias = extra.bias ? bias_[0].get() : nullptr;
     call_.residual = extra.residual ? held_.back().get() : nullptr;
     call_.scale = extra.scale;
@@ -126,7 +111,6 @@ class Case {
 
   Shape shape_;
   Element element_;
-  int64_t out_height_, out_width_, pixels_;
   std::vector<double> exact_, size_;  // size: Σ of the addends' magnitudes
   std::vector<DeviceBuffer<unsigned char>> held_;
   std::vector<DeviceBuffer<float>> bias_;
@@ -174,9 +158,9 @@ TEST("calls that the kernel can't read are not served") {
   EXPECT(!serves([](SplitKConvolution& call) { call.terms[0].channels = 48; }));
   EXPECT(!serves([](SplitKConvolution& call) { call.terms[1].channels = 16; }));
   EXPECT(!serves([](SplitKConvolution& call) { call.terms[0] = {}; }));
-  EXPECT(!serves([](SplitKConvolution& call) { call.out_channels = 12; }));
-  EXPECT(!serves([](SplitKConvolution& call) { call.batch = 0; }));
-  EXPECT(!serves([](SplitKConvolution& call) { call.batch = int64_t{1} << 22; }));
+  EXPECT(!serves([](SplitKConvolution& call) { call.extents.out_channels = 12; }));
+  EXPECT(!serves([](SplitKConvolution& call) { call.extents.batch = 0; }));
+  EXPECT(!serves([](SplitKConvolution& call) { call.extents.batch = int64_t{1} << 22; }));
   EXPECT(!serves([&](SplitKConvolution& call) { call.terms[0].x = shifted(call.terms[0].x); }));
   EXPECT(!serves([&](SplitKConvolution& call) { call.terms[1].weight = shifted(call.terms[1].weight); }));
   EXPECT(!serves([&](SplitKConvolution& call) { call.residual = shifted(call.residual); }));

@@ -1,14 +1,12 @@
 #include "check.h"
+#include "cuda/convolution_shape.h"
 #include "cuda/values.h"
 
 namespace {
 
 using namespace nd::kernels::cuda;
 
-struct Shape {
-  int64_t batch, height, width, channels, out_channels;
-  int kernel = 3, stride = 1, padding = 1, padding_after = padding;
-};
+using Shape = ConvolutionShape;
 const Shape kShapes[] = {
     {.batch = 2, .height = 8, .width = 8, .channels = 3, .out_channels = 128},
     {.batch = 3, .height = 5, .width = 7, .channels = 1, .out_channels = 32},
@@ -22,35 +20,29 @@ const Shape kShapes[] = {
 class Case {
  public:
   Case(const Shape& s, Element element, bool with_bias) : element_(element) {
-    const auto extent = [&](int64_t size) { return (size + s.padding + s.padding_after - s.kernel) / s.stride + 1; };
-    const int64_t out_height = extent(s.height), out_width = extent(s.width), pixels = s.batch * out_height * out_width;
-    const int64_t products = s.kernel * s.kernel * s.channels;
+    const int64_t products = s.taps() * s.channels;
     const auto x = values::rounded(element, values::random(s.batch * s.height * s.width * s.channels, 1));
     const auto bias = values::random(s.out_channels, 3);
     auto weight = values::rounded(element, values::random(s.out_channels * kThinProducts, 2));
     for (int64_t i = 0; i < s.out_channels * kThinProducts; ++i) {
       if (i % kThinProducts >= products) weight[static_cast<size_t>(i)] = 0;
     }
-    for (int64_t i = 0; i < pixels * s.out_channels; ++i) {
-      const int64_t out = i % s.out_channels, pixel = i / s.out_channels % (out_height * out_width), image = i / s.out_channels / (out_height * out_width);
+    for (int64_t i = 0; i < s.out_pixels() * s.out_channels; ++i) {
+      const int64_t out = i % s.out_channels;
       double sum = with_bias ? bias[static_cast<size_t>(out)] : 0, size = std::abs(sum);
-      for (int64_t k = 0; k < products; ++k) {
-        const int64_t tap = k / s.channels, channel = k % s.channels;
-        const int64_t up = pixel / out_width * s.stride - s.padding + tap / s.kernel;
-        const int64_t left = pixel % out_width * s.stride - s.padding + tap % s.kernel;
-        if (up < 0 || left < 0 || up >= s.height || left >= s.width) continue;
-        const double product = double{weight[static_cast<size_t>(out * kThinProducts + k)]} *
-                               x[static_cast<size_t>(((image * s.height + up) * s.width + left) * s.channels + channel)];
-        sum += product, size += std::abs(product);
-      }
+      s.each_seen(i / s.out_channels, [&](int64_t tap, int64_t from) {
+        for (int64_t channel = 0; channel < s.channels; ++channel) {
+          const double product = double{weight[static_cast<size_t>(out * kThinProducts + tap * s.channels + channel)]} *
+                                 x[static_cast<size_t>(from * s.channels + channel)];
+          sum += product, size += std::abs(product);
+        }
+      });
       exact_.push_back(sum), size_.push_back(size);
     }
     held_.emplace_back(values::encode(element, x));
     held_.emplace_back(values::encode(element, weight));
     bias_.emplace_back(bias);
-    call = {.element = element, .x = held_[0].get(), .weight = held_[1].get(), .batch = s.batch, .height = s.height,
-            .width = s.width, .channels = s.channels, .out_height = out_height, .out_width = out_width,
-            .out_channels = s.out_channels, .kernel = s.kernel, .stride = s.stride, .padding = s.padding,
+    call = {.element = element, .x = held_[0].get(), .weight = held_[1].get(), .channels = s.channels, .extents = s.extents(),
             .bias = with_bias ? bias_[0].get() : nullptr, .y = nullptr};
   }
 
@@ -98,9 +90,9 @@ TEST("thin calls that the kernel can't read are not served") {
   EXPECT(serves([](ThinConvolution&) {}));
   EXPECT(!serves([](ThinConvolution& call) { call.element = Element::f32; }));
   EXPECT(!serves([](ThinConvolution& call) { call.channels = 4; }));
-  EXPECT(!serves([](ThinConvolution& call) { call.out_channels = 48; }));
-  EXPECT(!serves([](ThinConvolution& call) { call.batch = 0; }));
-  EXPECT(!serves([](ThinConvolution& call) { call.batch = int64_t{1} << 26; }));
+  EXPECT(!serves([](ThinConvolution& call) { call.extents.out_channels = 48; }));
+  EXPECT(!serves([](ThinConvolution& call) { call.extents.batch = 0; }));
+  EXPECT(!serves([](ThinConvolution& call) { call.extents.batch = int64_t{1} << 26; }));
   EXPECT(!serves([&](ThinConvolution& call) { call.weight = shifted(call.weight); }));
   EXPECT(!serves([&](ThinConvolution& call) { call.bias = reinterpret_cast<const float*>(shifted(call.bias)); }));
 }

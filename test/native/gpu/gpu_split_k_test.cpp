@@ -4,9 +4,9 @@
 
 #include "core/unet/cuda_convolution.h"
 #include "gpu/gpu_convolution.h"
+#include "kernels/cuda_convolutions.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
-#include "kernels/cuda_convolutions.h"
 
 using namespace nd;
 using namespace nd::test;
