@@ -106,13 +106,14 @@ class Arm:
         # A session of its own: Inductor's compiler processes end with it.
         self.process = subprocess.Popen(command, text=True, start_new_session=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors)
-        self.lines = queue.Queue()  # what it prints, then None
+        self.lines = queue.Queue()  # what it prints, and None once it has ended
         threading.Thread(target=self._read, daemon=True).start()
         self.is_ready = False
 
     def _read(self):
         for line in self.process.stdout:
             self.lines.put(line.strip())
+        self.process.wait()
         self.lines.put(None)
 
     def wait_until_ready(self, limit, until=lambda: False):
@@ -132,21 +133,21 @@ class Arm:
     def result(self, limit):
         """What it measures, or why there is nothing."""
         end = time.monotonic() + limit
-        if not self.wait_until_ready(limit):
-            return self.left_out(f"did not end in {limit:.0f} s")
         try:
-            self.process.stdin.write("\n")
-            self.process.stdin.flush()
-            while (line := self.lines.get(timeout=max(end - time.monotonic(), 10))) is not None:
-                if line.startswith("{"):
-                    return json.loads(line)
+            if self.wait_until_ready(limit):
+                self.process.stdin.write("\n")
+                self.process.stdin.flush()
+                while (line := self.lines.get(timeout=max(end - time.monotonic(), 10))) is not None:
+                    if line.startswith("{"):
+                        return json.loads(line)
         except (queue.Empty, OSError):
             pass
         finally:
-            self.end()
-        return self.left_out(f"did not end in {limit:.0f} s")
+            left_out = self.left_out(f"did not end in {limit:.0f} s")
+        return left_out
 
     def left_out(self, if_running):
+        """Ends it. Why there is no result of it, if there is none."""
         is_running = self.process.poll() is None
         self.end()
         if is_running:
@@ -236,11 +237,7 @@ def run(arm, options, results, left):
     limit = min(left(), options.arm_seconds)
     if limit < 10:
         return results.add(arm, {"leftOut": "no time"})
-    process = Arm(arm)
-    try:
-        results.add(arm, process.result(limit))
-    finally:
-        process.end()
+    results.add(arm, Arm(arm).result(limit))
 
 
 def main():
