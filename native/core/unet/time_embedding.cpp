@@ -13,7 +13,7 @@
 namespace nd {
 namespace {
 
-constexpr size_t rows_at_once = 8;
+constexpr int64_t rows_at_once = 8;
 /// A DDPM run has 1000 timesteps.
 constexpr size_t most_cached_rows = 1024;
 
@@ -145,6 +145,18 @@ at::Tensor TimeEmbedding::rows(const at::Tensor& timesteps, const at::Tensor& cl
   return projections_(activate_(embedding, config_.act_fn));
 }
 
+/// Always as many rows at once, so that a row does not depend on the others in its batch; the rest are repeats.
+at::Tensor TimeEmbedding::rows_in_any_batch(const at::Tensor& timesteps, const at::Tensor& class_labels) const {
+  const auto count = timesteps.size(0);
+  std::vector<at::Tensor> groups;
+  for (int64_t first = 0; first < count; first += rows_at_once) {
+    const auto chosen = at::arange(first, first + rows_at_once, at::kLong).clamp_max(count - 1);
+    const auto of = [&](const at::Tensor& all) { return all.defined() ? all.index_select(0, chosen) : all; };
+    groups.push_back(rows(of(timesteps), of(class_labels)).narrow(0, 0, std::min(rows_at_once, count - first)));
+  }
+  return groups.size() == 1 ? groups.front() : at::cat(groups);
+}
+
 at::Tensor TimeEmbedding::cached_rows(const at::Tensor& timesteps) const {
   // A float's bits lie in the upper half, where no timestep that is an integer comes.
   const bool integral = timesteps.scalar_type() == at::kLong;
@@ -161,15 +173,11 @@ at::Tensor TimeEmbedding::cached_rows(const at::Tensor& timesteps) const {
     entry->second = cache_->find(keys[i]);
     if (!entry->second.defined()) unknown.push_back(static_cast<int64_t>(i));
   }
-  for (size_t begin = 0; begin < unknown.size(); begin += rows_at_once) {
-    // Always as many rows, so that a timestep's row does not depend on the others in its batch; the rest are repeats.
-    const auto end = std::min(begin + rows_at_once, unknown.size());
-    std::vector<int64_t> chosen(rows_at_once, unknown[begin]);
-    std::copy(unknown.begin() + begin, unknown.begin() + end, chosen.begin());
-    const auto made = rows(timesteps.index_select(0, at::tensor(chosen)), {});
-    for (size_t i = begin; i < end; ++i) {
+  if (!unknown.empty()) {
+    const auto made = rows_in_any_batch(timesteps.index_select(0, at::tensor(unknown)), {});
+    for (size_t i = 0; i < unknown.size(); ++i) {
       auto& row = found[keys[unknown[i]]];
-      row = made.narrow(0, static_cast<int64_t>(i - begin), 1).clone();
+      row = made.narrow(0, static_cast<int64_t>(i), 1).clone();
       cache_->add(keys[unknown[i]], row);
     }
   }
@@ -184,8 +192,8 @@ Condition TimeEmbedding::operator()(const at::Tensor& timesteps, const at::Tenso
     return Condition(projections_.folded(rows(timesteps, class_labels)), true);
   }
   // On another device, looking at the timesteps would wait for it.
-  const bool cached = timesteps.device().is_cpu() && !class_labels.defined();
-  return Condition(cached ? cached_rows(timesteps.contiguous()) : rows(timesteps, class_labels));
+  if (!timesteps.device().is_cpu()) return Condition(rows(timesteps, class_labels));
+  return Condition(class_labels.defined() ? rows_in_any_batch(timesteps, class_labels) : cached_rows(timesteps.contiguous()));
 }
 
 at::Tensor TimeEmbedding::table(int64_t count) const {

@@ -103,6 +103,7 @@ class TimeEmbedding {
   at::Tensor encode(const at::Tensor& timesteps) const;
   at::Tensor embed_classes(const at::Tensor& class_labels) const;
   at::Tensor rows(const at::Tensor& timesteps, const at::Tensor& class_labels) const;
+  at::Tensor rows_in_any_batch(const at::Tensor& timesteps, const at::Tensor& class_labels) const;
   at::Tensor cached_rows(const at::Tensor& timesteps) const;
 
   UNet2DConfig config_;
