@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/errors.h"
 #include "kernels/cuda/kernels.h"
 
 /// What kernel_bench.cpp measures with.
@@ -40,10 +41,10 @@ class Buffer {
  public:
   Buffer(Element element, int64_t count) : bytes_(static_cast<size_t>(count * size_of(element))) {
     check(cudaMalloc(&memory_, std::max<size_t>(bytes_, 1)), "cudaMalloc");
-    const std::vector<unsigned char>& random = random_bytes(element);
-    for (size_t at = 0; at < bytes_; at += random.size()) {
-      const size_t part = std::min(random.size(), bytes_ - at);
-      check(cudaMemcpy(static_cast<char*>(memory_) + at, random.data(), part, cudaMemcpyHostToDevice), "cudaMemcpy");
+    const void* random = random_on_device(element);
+    for (size_t at = 0; at < bytes_; at += kRandomBytes) {
+      const size_t part = std::min(kRandomBytes, bytes_ - at);
+      check(cudaMemcpy(static_cast<char*>(memory_) + at, random, part, cudaMemcpyDeviceToDevice), "cudaMemcpy");
     }
   }
   Buffer(const Buffer&) = delete;
@@ -54,20 +55,24 @@ class Buffer {
   float* floats() const { return static_cast<float*>(memory_); }
 
  private:
-  static const std::vector<unsigned char>& random_bytes(Element element) {
-    static std::vector<unsigned char> of[2];
+  static constexpr size_t kRandomBytes = 16 << 20;
+  /// Made once, and kept to the end.
+  static const void* random_on_device(Element element) {
+    static void* of[2];
     const bool wide = element == Element::f32;
-    std::vector<unsigned char>& bytes = of[wide ? 0 : 1];
-    if (!bytes.empty()) return bytes;
+    void*& memory = of[wide ? 0 : 1];
+    if (memory != nullptr) return memory;
     std::mt19937 bits(1);
     std::normal_distribution<float> normal;
-    bytes.resize(16 << 20);
+    std::vector<unsigned char> bytes(kRandomBytes);
     for (size_t at = 0; at < bytes.size(); at += wide ? 4 : 2) {
       const float v = normal(bits);
       // A bfloat16 is a float's upper half; read as float16 it is a finite number too.
       std::memcpy(&bytes[at], reinterpret_cast<const char*>(&v) + (wide ? 0 : 2), wide ? 4 : 2);
     }
-    return bytes;
+    check(cudaMalloc(&memory, kRandomBytes), "cudaMalloc");
+    check(cudaMemcpy(memory, bytes.data(), kRandomBytes, cudaMemcpyHostToDevice), "cudaMemcpy");
+    return memory;
   }
 
   size_t bytes_;
@@ -81,18 +86,29 @@ struct Result {
 
 class Bench {
  public:
-  Bench() {
+  /// What is measured goes to `json`, if that is one, with every result.
+  explicit Bench(std::string json) : json_(std::move(json)) {
     check(cudaGetDeviceProperties(&device_, 0), "device");
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
     for (cudaEvent_t* event : {&begin_, &end_}) check(cudaEventCreate(event), "event");
     constexpr int64_t bytes = int64_t{1} << 30;
     const Buffer from(Element::f32, bytes / 4), to(Element::f32, bytes / 4);
-    const double seconds = time(1, 1, [&](int64_t) {
+    const auto rate_of = [&](const auto& copy) { return 2.0 * static_cast<double>(bytes) / time(1, 1, copy) / 1e9; };
+    memcpy_ = rate_of([&](int64_t) {
       const auto kind = cudaMemcpyDeviceToDevice;
       check(cudaMemcpyAsync(to.get(), from.get(), static_cast<size_t>(bytes), kind, stream_), "copy");
     });
-    copy_ = 2.0 * static_cast<double>(bytes) / seconds / 1e9;
-    std::printf("%s: a copy of 1 GiB reads and writes %.0f GB/s\n", device_.name, copy_);
+    // A kernel can be faster than cudaMemcpy. This one adds zeros.
+    constexpr int64_t channels = 128;
+    const Buffer zeros(Element::f32, channels);
+    check(cudaMemset(zeros.get(), 0, channels * sizeof(float)), "zeros");
+    const double pass = rate_of([&](int64_t) {
+      nd::kernels::cuda::add_bias_residual(Element::f32, from.get(), zeros.floats(), nullptr, 1, to.get(), bytes / 4 / channels, channels,
+                                           stream_);
+    });
+    copy_ = std::max(memcpy_, pass);
+    std::printf("%s: 1 GiB is read and written by cudaMemcpy with %.0f GB/s, by a kernel with %.0f; shares are of the faster\n",
+                device_.name, memcpy_, pass);
     std::printf("%-44s %10s %8s %8s\n", "", "µs", "GB/s", "of copy");
   }
 
@@ -107,15 +123,17 @@ class Bench {
     const double rate = static_cast<double>(bytes) / seconds / 1e9;
     results_.push_back({name, seconds * 1e6, rate, rate / copy_});
     std::printf("%-44s %10.2f %8.0f %7.0f%%\n", name.c_str(), seconds * 1e6, rate, 100.0 * rate / copy_);
+    if (!json_.empty() && !write_json()) nd::fail(nd::ErrorCode::argument, "cannot write ", json_);
   }
 
   nd::kernels::cuda::Stream stream() const { return stream_; }
 
-  bool write_json(const char* path) const {
-    FILE* file = std::fopen(path, "w");
+ private:
+  bool write_json() const {
+    FILE* file = std::fopen(json_.c_str(), "w");
     if (file == nullptr) return false;
-    std::fprintf(file, "{\n  \"device\": \"%s\",\n  \"copyGigabytesPerSecond\": %.1f,\n  \"results\": [", device_.name,
-                 copy_);
+    std::fprintf(file, "{\n  \"device\": \"%s\",\n  \"memcpyGigabytesPerSecond\": %.1f,\n  \"copyGigabytesPerSecond\": %.1f,\n  \"results\": [",
+                 device_.name, memcpy_, copy_);
     for (size_t i = 0; i < results_.size(); ++i) {
       const Result& r = results_[i];
       std::fprintf(file, "%s\n    {\"name\": \"%s\", \"microseconds\": %.3f, ", i == 0 ? "" : ",", r.name.c_str(),
@@ -126,11 +144,11 @@ class Bench {
     return std::fclose(file) == 0;
   }
 
- private:
   /// Seconds a call: the median of many launches of one CUDA graph of `calls` calls, which leaves launch overhead out.
   double time(int64_t sets, int64_t calls, const std::function<void(int64_t)>& launch) {
     cudaGraph_t graph;
     cudaGraphExec_t executable;
+    check(cudaDeviceSynchronize(), "buffers");  // what fills them may be under way on another stream
     check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capture");
     for (int64_t call = 0; call < calls; ++call) launch(call % sets);
     check(cudaStreamEndCapture(stream_, &graph), "capture");
@@ -154,7 +172,8 @@ class Bench {
   cudaDeviceProp device_{};
   cudaStream_t stream_{};
   cudaEvent_t begin_{}, end_{};
-  double copy_ = 0;
+  const std::string json_;
+  double memcpy_ = 0, copy_ = 0;
   std::vector<Result> results_;
 };
 

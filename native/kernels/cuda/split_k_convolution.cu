@@ -136,6 +136,7 @@ __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant
   if (warp == 0 && work.bias != nullptr) sums.begin_with_bias(work.bias + first_out);
   Rows<T, Tile::kLaneRows> rows(work, place, first_row);
   wait_for_previous();  // weights are nobody's result
+  let_next_begin();
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) {
     if (first + i < last) rows.load_and_advance(stages[i].rows);

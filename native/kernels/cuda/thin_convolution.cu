@@ -40,16 +40,19 @@ template <typename T>
 __device__ __forceinline__ void gather(const ThinWork<T>& work, int row, uint32_t (&words)[4]) {
   const int height = work.pixels.height, width = work.pixels.width;
   const Corner corner = corner_of(work.pixels, row);
-  const T* const of_image = work.x + int64_t{corner.image} * height * width * work.channels;
-  T seen[kLaneChannels];
+  const bool is_row = row < work.pixels.rows;
+  const T* const of_image = work.x + int64_t{is_row ? corner.image : 0} * height * width * work.channels;
+  T seen[kLaneChannels], zero;
+  round_to(zero, 0.0F);
 #pragma unroll
   for (int i = 0; i < kLaneChannels; ++i) {
     const int product = lane_channel() + i;
     const Tap tap(work, product);
     const int y = corner.y + tap.down, x = corner.x + tap.right;
-    const bool sees = is_inside(y, x, height, width) && product < work.products && row < work.pixels.rows;
-    round_to(seen[i], 0.0F);
-    if (sees) seen[i] = of_image[(y * width + x) * work.channels + tap.channel];
+    const bool sees = is_row && is_inside(y, x, height, width) && product < work.products;
+    // Some element is read in any case: a branch around each of them costs more.
+    const T element = of_image[sees ? (y * width + x) * work.channels + tap.channel : 0];
+    seen[i] = sees ? element : zero;
   }
   memcpy(words, seen, sizeof words);
 }

@@ -146,8 +146,8 @@ void bench_forward(Report& report, const BenchModel& bench, const std::shared_pt
   if (report.late()) return report.no_time(name);
   try {
     const auto size = bench.config.sample_size->first;
+    const auto step = step_milliseconds(*make_denoiser(model), {3, size, size}, batch, seconds);  // first: it sets all up
     const auto forward = forward_milliseconds(*model, batch, seconds);
-    const auto step = step_milliseconds(*make_denoiser(model), {3, size, size}, batch, seconds);
     const double rate = flop * static_cast<double>(batch) / (1e-3 * step.milliseconds);
     std::printf("%-28s %9.3f %9.3f %9.3f%s %8.1f %6.1f %% %8.1f\n", name.c_str(), forward.launched, forward.graph,
                 step.milliseconds, step.is_graph ? " " : "!", rate / 1e12, 100 * rate / peak_of(dtype), step.first_seconds);

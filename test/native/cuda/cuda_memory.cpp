@@ -19,7 +19,10 @@ void* allocate(size_t bytes) {
   return memory;
 }
 void release(void* memory) noexcept { cudaFree(memory); }
-void copy_in(void* to, const void* from, size_t bytes) { check(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice)); }
+void copy_in(void* to, const void* from, size_t bytes) {
+  check(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
+  check(cudaDeviceSynchronize());  // from pageable memory it may return before; streams that don't block would not wait for it
+}
 void copy_out(void* to, const void* from, size_t bytes) { check(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost)); }
 
 }  // namespace device_memory

@@ -114,3 +114,18 @@ TEST("kernels overlap in graphs too, where the device can") {
   });
   EXPECT_EQUAL(capture.overlaps(), major == 9 || major == 10 ? 2 : 0);
 }
+
+TEST("what overlaps kernels is captured behind other work too, which it waits for") {
+  const GroupNormCall call{.shape = {1, 64, 128, 32}, .parameters = {.eps = 1e-6F}, .element = Element::f32};
+  const size_t count = 64 * 128;
+  const DeviceBuffer<float> zeros(std::vector<float>(count, 0)), x(values::random(count, 1)), direct(count), replayed(count);
+  group_norm(call, zeros.get(), direct.get(), nullptr, nullptr);
+  Capture capture;
+  capture.record([&](Stream stream) {
+    check_cuda(cudaMemsetAsync(x.get(), 0, count * sizeof(float), static_cast<cudaStream_t>(stream)));
+    group_norm(call, x.get(), replayed.get(), nullptr, stream);
+  });
+  EXPECT_EQUAL(capture.overlaps(), 0);
+  capture.replay();
+  EXPECT(values::same(direct.values(), replayed.values()));
+}
