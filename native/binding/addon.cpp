@@ -16,6 +16,7 @@
 #include "binding/torchscript_wrap.h"
 #include "binding/unet_wrap.h"
 #include "core/device.h"
+#include "core/sampling/guidance.h"
 #include "core/sampling/noise_source.h"
 #include "core/sampling/pixels.h"
 #include "core/thread_budget.h"
@@ -46,6 +47,15 @@ Napi::Value to_pixels_js(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const auto format = info[1].ToBoolean() ? PixelFormat::uint8 : PixelFormat::unit_float;
     return TensorHandle::wrap(info.Env(), to_pixels(TensorHandle::unwrap(info[0], "samples"), format));
+  });
+}
+
+/// guide(output: TensorHandle, channels: number, scale: number): TensorHandle
+Napi::Value guide_js(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto output = TensorHandle::unwrap(info[0], "output");
+    const auto scales = at::full({1}, info[2].As<Napi::Number>().DoubleValue(), output.options().dtype(at::kDouble));
+    return TensorHandle::wrap(info.Env(), guide(output, info[1].As<Napi::Number>().Int64Value(), scales));
   });
 }
 
@@ -107,6 +117,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("init", Napi::Function::New(env, init, "init"));
   exports.Set("randn", Napi::Function::New(env, randn_js, "randn"));
   exports.Set("toPixels", Napi::Function::New(env, to_pixels_js, "toPixels"));
+  exports.Set("guide", Napi::Function::New(env, guide_js, "guide"));
   exports.Set("threads", Napi::Function::New(env, threads, "threads"));
   exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));
   exports.Set("allowTF32", Napi::Function::New(env, allow_tf32_js, "allowTF32"));

@@ -55,6 +55,8 @@ SampleRequest read_request(const Napi::Object& object) {
   request.start = optional_tensor(object, "latents");
   request.image = optional_tensor(object, "image");
   request.class_label = optional_tensor(object, "classLabel");
+  request.null_label = optional_tensor(object, "nullLabel");
+  if (request.guided()) request.guidance_scale = object.Get("guidanceScale").As<Napi::Number>();
   const auto generator = object.Get("generator");
   const auto seed = object.Get("seed");
   if (!generator.IsUndefined()) {
@@ -223,11 +225,11 @@ Napi::Value EngineHandle::submit(const Napi::CallbackInfo& info) {
   });
 }
 
-/// warmUp(shape: number[], batchSizes: number[]): number, an id: ends with 'warmed' or 'failed'
+/// warmUp(shape: number[], batchSizes: number[], guided: boolean): number, an id: ends with 'warmed' or 'failed'
 Napi::Value EngineHandle::warm_up(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     if (!engine_) fail(ErrorCode::closed, "this engine was closed");
-    const auto id = engine_->warm_up(read_shape(info[0]), integers(info[1], "batchSizes"));
+    const auto id = engine_->warm_up(read_shape(info[0]), integers(info[1], "batchSizes"), info[2].ToBoolean());
     begin_work(info.Env());
     return Napi::Number::New(info.Env(), static_cast<double>(id));
   });

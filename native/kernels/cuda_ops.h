@@ -168,5 +168,7 @@ at::Tensor send(const at::Tensor& tensor, at::Device device);
 
 /// Waits for everything on the device.
 void synchronize(at::Device device);
+/// Gives back memory that libtorch keeps and nobody uses. Waits until no other thread measures or captures.
+void release_unused(at::Device device);
 
 }  // namespace nd::cuda

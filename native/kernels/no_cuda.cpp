@@ -61,6 +61,7 @@ MeasuredAlgorithms::MeasuredAlgorithms() { not_built(); }
 MeasuredAlgorithms::~MeasuredAlgorithms() = default;
 bool measures_algorithms() { return false; }
 at::Tensor send(const at::Tensor&, at::Device) { not_built(); }
+void release_unused(at::Device) { not_built(); }
 void synchronize(at::Device device) { at::detail::getCUDAHooks().deviceSynchronize(device.index()); }
 
 }  // namespace nd::cuda

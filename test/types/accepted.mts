@@ -219,9 +219,9 @@ async function engine(unet: UNetLike, generator: Generator): Promise<void> {
   });
   same<typeof tensor, Tensor>(true);
   const latent: Tensor = await engine.sample({ scheduler, image, strength: 0.5, rng: 'philox', seed: 1, outputType: 'latent' });
-  const again: DiffusionImage = await engine.sample({ scheduler: scheduler.config, latents: latent, classLabel: 3 });
+  const again: DiffusionImage = await engine.sample({ scheduler: scheduler.config, latents: latent, classLabel: 3, guidanceScale: 4 });
   const { latency, batchOccupancy, queued }: EngineStats = engine.stats();
-  await engine.warmup({ batchSizes: [1, 8] });
+  await engine.warmup({ batchSizes: [1, 8], guided: true });
   await engine.drain();
   await engine.close();
   void [again, latency.p95, batchOccupancy, queued];

@@ -32,12 +32,14 @@ async function drawAll(
 ): Promise<BatchSummary> {
   const loading = performance.now();
   const { unet, scheduler } = await loadPipeline(options, progress, signal);
-  const { steps, scheduler: kind, out, shard, format, images, batch: batchSize, model = 'the embedded model' } = options;
+  const { steps, scheduler: kind, out, shard, format, images, batch: batchSize, guidanceScale } = options;
+  const { model = 'the embedded model' } = options;
   checkSteps(steps, scheduler);
   progress.line(`loaded ${model} in ${formatSeconds((performance.now() - loading) / 1000)}`);
   const defaults = {
     ...(steps === undefined ? {} : { numInferenceSteps: steps }),
     ...(kind === 'ddim' ? { eta: options.eta } : {}),
+    ...(guidanceScale === undefined ? {} : { guidanceScale }),
   };
   const run: BatchOptions = {
     jobs: jobs === '-' ? process.stdin : jobs,

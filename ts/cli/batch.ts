@@ -8,12 +8,13 @@ import {
   type ModelOptions,
   type SamplerOptions,
 } from './model-options';
-import { choiceOption, integerOption, shardOption, UsageError } from './usage';
+import { choiceOption, integerOption, numberOption, shardOption, UsageError } from './usage';
 
 /** The options of `batch`, parsed and checked against each other. */
 export interface BatchCommandOptions extends ModelOptions, SamplerOptions {
   out: string;
   batch: number;
+  guidanceScale?: number;
   shard?: { index: number; count: number };
   format: ImageFormat;
   images?: string;
@@ -27,9 +28,9 @@ JOBS.jsonl holds a request a line:
   {"id": "r1", "seed": 1, "numInferenceSteps": 20, "scheduler": "ddim", "eta": 0, "classLabel": null}
 
 Only id is needed; it names the image, DIR/r1.png. Further keys: timesteps (a descending list instead of
-numInferenceSteps), useClippedModelOutput, rng ("torch" or "philox"), priority (a higher one goes first), image and strength
-(start from an image file in the folder of JOBS.jsonl). A line without a seed has one that is made from its id;
---scheduler, --steps and --eta stand for what a line leaves out.
+numInferenceSteps), useClippedModelOutput, guidanceScale and nullClassLabel (with a classLabel), rng ("torch" or "philox"),
+priority (a higher one goes first), image and strength (start from an image file in the folder of JOBS.jsonl). A line without
+a seed has one that is made from its id; --scheduler, --steps, --eta and --guidance-scale stand for what a line leaves out.
 
 Each image is recorded by a line of DIR/manifest.jsonl: its id, line, seed, options, file and SHA-256. The run may be
 killed at any moment and started again with the same command: what is recorded is kept and not drawn again, whatever
@@ -63,6 +64,13 @@ export function batchCommand(): Command {
     .requiredOption('--out <dir>', 'the folder of images and manifest');
   return addSamplerOptions(addModelOptions(command))
     .addOption(option('--batch <n>', 'the most at once', integerOption('--batch', 1, 4096)).default(64))
+    .addOption(
+      option(
+        '--guidance-scale <s>',
+        'how strongly classLabel is followed: 1 (the default) is no guidance, more takes twice the time',
+        numberOption('--guidance-scale', 1),
+      ),
+    )
     .addOption(option('--shard <i/n>', 'only lines i, i + n, i + 2n, …', shardOption('--shard')))
     .addOption(
       option(

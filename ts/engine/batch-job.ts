@@ -5,6 +5,7 @@ import { parseFields } from '../config/parse-fields';
 import { ArgumentError } from '../errors';
 import type { SchedulerKind } from '../config/scheduler-config';
 import { isSafeRelativePath } from '../hub/repository';
+import { wantsGuidance } from '../models/guidance';
 import { DEFAULT_STEPS, DEFAULT_STRENGTH, RANDOM_SOURCES } from './read-request';
 import type { RandomSource } from './request';
 
@@ -29,6 +30,10 @@ export interface BatchJob {
   useClippedModelOutput?: boolean | null;
   /** The class, for a class-conditional model. */
   classLabel?: number | null;
+  /** Classifier-free guidance, a number from 1 (none) up. Default: the run's `defaults`, else 1. Above 1 it wants a `classLabel`. */
+  guidanceScale?: number | null;
+  /** The class that guidance leads away from. Default the model's last. */
+  nullClassLabel?: number | null;
   /** Whose random numbers: torch's (the default) or Philox's, which are the same on CPU and CUDA. */
   rng?: RandomSource | null;
   /** A higher one goes first among the requests in flight. Default 0. */
@@ -49,6 +54,7 @@ export interface BatchDefaults {
   scheduler: BatchScheduler;
   numInferenceSteps?: number;
   eta?: number;
+  guidanceScale?: number;
 }
 
 /** What decides, with the seed, how an image looks. It goes into the manifest; keys that don't apply are missing. */
@@ -59,6 +65,8 @@ export interface BatchImageOptions {
   readonly eta?: number;
   readonly useClippedModelOutput?: boolean;
   readonly classLabel?: number;
+  readonly guidanceScale?: number;
+  readonly nullClassLabel?: number;
   readonly rng: RandomSource;
   readonly image?: string;
   readonly strength?: number;
@@ -106,6 +114,8 @@ const FIELDS = {
   eta: z.number().min(0).optional().describe('a number from 0 up'),
   useClippedModelOutput: z.boolean().optional().describe('true or false'),
   classLabel: integer(0, Number.MAX_SAFE_INTEGER, 'an integer from 0 up'),
+  guidanceScale: z.number().min(1).optional().describe('a number from 1 (none) up'),
+  nullClassLabel: integer(0, Number.MAX_SAFE_INTEGER, 'an integer from 0 up'),
   rng: z.enum(RANDOM_SOURCES).optional().describe(`one of ${RANDOM_SOURCES.join(', ')}`),
   priority: z.int().optional().describe('an integer'),
   image: z.string().refine(isSafeRelativePath).optional().describe('a path that stays inside the folder of images'),
@@ -149,9 +159,17 @@ function imageOptions(fields: Fields, defaults: BatchDefaults): BatchImageOption
     ...(timesteps === undefined ? { numInferenceSteps: steps } : { timesteps }),
     ...(scheduler === 'ddim' ? ddimOptions(fields, defaults) : noDDIMOptions(fields)),
     ...(classLabel === undefined ? {} : { classLabel }),
+    ...guidanceOptions(fields, defaults),
     rng,
     ...(image === undefined ? {} : { image, strength: strength ?? DEFAULT_STRENGTH }),
   };
+}
+
+/** @throws ArgumentError */
+function guidanceOptions(fields: Fields, defaults: BatchDefaults): Pick<BatchImageOptions, 'guidanceScale' | 'nullClassLabel'> {
+  const { classLabel, guidanceScale = defaults.guidanceScale ?? 1, nullClassLabel } = fields;
+  const guided = wantsGuidance(guidanceScale, nullClassLabel, { name: 'a classLabel', given: classLabel });
+  return guided ? { guidanceScale, ...(nullClassLabel === undefined ? {} : { nullClassLabel }) } : {};
 }
 
 function ddimOptions(fields: Fields, defaults: BatchDefaults): Pick<BatchImageOptions, 'eta' | 'useClippedModelOutput'> {

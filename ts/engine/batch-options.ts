@@ -25,7 +25,7 @@ export interface BatchOptions {
   scheduler: DDIMScheduler | DDPMScheduler;
   /** What stands for options that a line leaves out. */
   defaults?: Omit<BatchDefaults, 'scheduler'>;
-  /** The most samples the model sees at once, 1 … 4096. Default 64. */
+  /** The most samples the model sees at once, 1 … 4096; an image with guidance is two. Default 64. */
   batchSize?: number;
   /** Draws only lines `index`, `index + count`, …, into a manifest of its own: others draw the rest, at once or later. */
   shard?: BatchShard;
@@ -119,13 +119,16 @@ function isJobs(jobs: unknown): boolean {
 }
 
 function checkDefaults(defaults: NonNullable<BatchOptions['defaults']>): void {
-  checkOptions('defaults', defaults, ['numInferenceSteps', 'eta']);
-  const { numInferenceSteps: steps, eta } = defaults;
+  checkOptions('defaults', defaults, ['numInferenceSteps', 'eta', 'guidanceScale']);
+  const { numInferenceSteps: steps, eta, guidanceScale } = defaults;
   if (steps !== undefined && !isCount(steps, 1_000_000)) {
     throw new ArgumentError(`numInferenceSteps of defaults must be an integer from 1 up, got ${showValue(steps)}`);
   }
   if (eta !== undefined && !(Number.isFinite(eta) && eta >= 0)) {
     throw new ArgumentError(`eta of defaults must be a number from 0 up, got ${showValue(eta)}`);
+  }
+  if (guidanceScale !== undefined && !(Number.isFinite(guidanceScale) && guidanceScale >= 1)) {
+    throw new ArgumentError(`guidanceScale of defaults must be a number from 1 (none) up, got ${showValue(guidanceScale)}`);
   }
 }
 

@@ -2,8 +2,9 @@ import { checkOptions, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
 import { ArgumentError, ConfigError, ShapeError, TimestepError } from '../errors';
 import { UNet2DModel, type UNetLike } from '../models';
+import { nullLabels, wantsGuidance } from '../models/guidance';
 import { TorchScriptUNet } from '../models/torchscript-unet';
-import { checkClassLabels, checkSampleShape, toClassLabels } from '../models/unet-inputs';
+import { checkClassLabels, checkSampleShape, toClassLabels, type UNetPlace } from '../models/unet-inputs';
 import type { EngineRequest } from '../native/addon-types';
 import { readBoolean, readTimestepList } from '../schedulers/step-arguments';
 import { Generator, Tensor } from '../tensor';
@@ -16,7 +17,7 @@ import { readStart, type Start } from './start';
 
 const REQUEST_KEYS = [
   'scheduler', 'numInferenceSteps', 'timesteps', 'eta', 'useClippedModelOutput', 'seed', 'generator', 'rng', 'classLabel',
-  'outputType', 'priority', 'deadline', 'signal', 'wait', 'latents', 'image', 'strength', 'onStep', 'previewEvery',
+  'guidanceScale', 'nullClassLabel', 'outputType', 'priority', 'deadline', 'signal', 'wait', 'latents', 'image', 'strength', 'onStep', 'previewEvery',
 ] as const satisfies readonly (keyof SampleRequest)[]; // prettier-ignore
 
 const OUTPUT_TYPES: readonly EngineOutputType[] = ['image', 'tensor', 'uint8', 'latent'];
@@ -60,6 +61,8 @@ export function readRequest(request: SampleRequest, context: RequestContext): Re
     if (inverse && start === undefined) throw new ArgumentError('a DDIMInverseScheduler wants the image or latents to invert');
     const label = readClassLabel(request.classLabel, context.unet);
     if (label !== undefined) tensors.push(label);
+    const nullLabel = readNullLabel(request, label, context.unet);
+    if (nullLabel !== undefined) tensors.push(nullLabel);
     const shape = readShape(start, context);
     const plan = context.plans.get({
       source,
@@ -74,6 +77,7 @@ export function readRequest(request: SampleRequest, context: RequestContext): Re
       ...(start === undefined ? {} : { [start.isImage && !inverse ? 'image' : 'latents']: start.sample[HANDLE] }),
       ...readRandom(request),
       ...(label === undefined ? {} : { classLabel: label[HANDLE] }),
+      ...(nullLabel === undefined ? {} : { nullLabel: nullLabel[HANDLE], guidanceScale: request.guidanceScale! }),
       output: outputType === 'image' ? 'uint8' : outputType,
       priority,
       reportsSteps: request.onStep !== undefined,
@@ -166,18 +170,28 @@ function readDeadline(deadline: unknown): number | undefined {
   );
 }
 
+/** The engine sends a batch's labels to the device together, and not from the JS thread, which would wait for it. */
+const onHost = ({ config, dtype }: UNetLike): UNetPlace => ({ config, dtype, device: 'cpu' });
+
 function readClassLabel(label: unknown, unet: UNetLike): Tensor | undefined {
   if (unet instanceof UNet2DModel) checkClassLabels(label, unet.config);
   if (unet instanceof TorchScriptUNet) unet.checkClassLabels(label);
   if (label === undefined) return undefined;
-  if (typeof label === 'number') return toClassLabels([label], 1, unet);
+  if (typeof label === 'number') return toClassLabels([label], 1, onHost(unet));
   if (!(label instanceof Tensor)) throw new ArgumentError(`classLabel must be an integer or a Tensor, got ${showValue(label)}`);
   const row = label.reshape([1, ...(label.numel === 1 && label.shape.length < 2 ? [] : [label.numel])]);
   try {
-    return toClassLabels(row, 1, unet);
+    return toClassLabels(row, 1, onHost(unet));
   } finally {
     row.dispose();
   }
+}
+
+/** With guidance, what is predicted beside the class. @throws ArgumentError, ShapeError, DTypeError */
+function readNullLabel(request: SampleRequest, label: Tensor | undefined, unet: UNetLike): Tensor | undefined {
+  const { classLabel, guidanceScale = 1, nullClassLabel } = request;
+  if (!wantsGuidance(guidanceScale, nullClassLabel, { name: 'a classLabel', given: classLabel })) return undefined;
+  return nullLabels(nullClassLabel, label!, onHost(unet));
 }
 
 /** [C, H, W] of a request. @throws ShapeError, ConfigError */

@@ -45,6 +45,13 @@ export interface SampleRequest<O extends EngineOutputType = EngineOutputType> {
   rng?: RandomSource;
   /** The class of a class-conditional model; its embedding [D] where `classEmbedType` is `'identity'`. */
   classLabel?: number | Tensor;
+  /**
+   * Classifier-free guidance, as {@link RunOptions.guidanceScale}: 1 (the default) is none; above, the model sees two samples for
+   * this one. Wants a `classLabel`.
+   */
+  guidanceScale?: number;
+  /** As {@link RunOptions.nullClassLabel}; an embedding [D] where `classEmbedType` is `'identity'`. */
+  nullClassLabel?: number | Tensor;
   /** Default `'image'`; `'latent'` with a DDIMInverseScheduler. */
   outputType?: O;
   /** A higher one goes first; any integer. Default 0. */

@@ -2,8 +2,10 @@ import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, QueueFullError, throwIfAborted } from '../errors';
 import { UNet2DModel, type UNetLike } from '../models';
 import { TorchScriptUNet } from '../models/torchscript-unet';
+import { isClassConditional } from '../models/unet-inputs';
 import { addon } from '../native/addon';
 import type { EngineEvent, EngineHandle, EngineStats } from '../native/addon-types';
+import { readBoolean } from '../schedulers/step-arguments';
 import { HANDLE } from '../tensor/handle';
 import { closedError, PendingSample } from './pending';
 import { Plans } from './plans';
@@ -13,7 +15,10 @@ import { Telemetry } from './telemetry';
 
 /** Options of {@link SamplerEngine}. */
 export interface SamplerEngineOptions {
-  /** The largest batch, in 1 … 4096. Default 64; the engine stays below it where the measured knee is lower. */
+  /**
+   * The most samples that the model sees at once, in 1 … 4096. Default 64; the engine stays below it where the measured knee is
+   * lower. A request with a `guidanceScale` is two samples, also where this is 1.
+   */
   maxBatchSize?: number;
   /** How many requests may wait to begin, from 1 up. Default 1024. */
   maxQueue?: number;
@@ -118,17 +123,23 @@ export class SamplerEngine {
    * Runs these batch sizes, each four times, and times them; requests go on in between. From then on a batch is no larger
    * than where the time per sample stops falling. Without it the engine learns this as it goes.
    *
-   * @param options.batchSizes default: the powers of two up to `maxBatchSize`, and `maxBatchSize`
+   * @param options.batchSizes in requests; default: the powers of two up to the most that share a batch, and those
+   * @param options.guided for requests with a `guidanceScale`, which share no batch with others. Default false.
    * @returns a promise that rejects with ERR_ARGUMENT, ERR_CLOSED, and what the model throws.
    */
-  async warmup(options: { batchSizes?: readonly number[] } = {}): Promise<void> {
-    checkOptions('warmup', options, ['batchSizes']);
-    const { batchSizes = powersOfTwo(this.maxBatchSize) } = options;
+  async warmup(options: { batchSizes?: readonly number[]; guided?: boolean } = {}): Promise<void> {
+    checkOptions('warmup', options, ['batchSizes', 'guided']);
+    const guided = readBoolean(options.guided, 'guided', false);
+    if (guided && this.unet instanceof UNet2DModel && !isClassConditional(this.unet.config)) {
+      throw new ArgumentError('guided must not be true: the model takes no classes');
+    }
+    const most = Math.max(1, Math.floor(this.maxBatchSize / (guided ? 2 : 1)));
+    const { batchSizes = powersOfTwo(most) } = options;
     if (!Array.isArray(batchSizes)) throw new ArgumentError(`batchSizes must be an array, got ${showValue(batchSizes)}`);
-    for (const size of batchSizes) checkCount('batchSizes', size, this.maxBatchSize);
+    for (const size of batchSizes) checkCount('batchSizes', size, most);
     if (this.closing !== undefined) throw closedError();
     const shape = this.shape ?? shapeOf(this.unet);
-    const id = this.handle.warmUp(shape, batchSizes as number[]);
+    const id = this.handle.warmUp(shape, batchSizes as number[], guided);
     return new Promise((resolve, reject) => this.trials.set(id, { resolve, reject }));
   }
 

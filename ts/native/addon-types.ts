@@ -136,6 +136,9 @@ export interface EngineRequest {
   readonly seed?: bigint;
   readonly philox?: boolean;
   readonly classLabel?: TensorHandle;
+  /** With a guidanceScale. */
+  readonly nullLabel?: TensorHandle;
+  readonly guidanceScale?: number;
   readonly output: 'latent' | 'tensor' | 'uint8';
   readonly priority: number;
   /** From now to its deadline. */
@@ -164,11 +167,11 @@ export interface EngineStats {
   maxBatchSize: number;
   /** The largest batch now: where the measured time per sample no longer falls. Of the shape that ran last. */
   batchLimit: number;
-  /** Samples a batch by `maxBatchSize`, in the mean of the last 10 s. */
+  /** Samples a batch (two for a request with guidance) by `maxBatchSize`, in the mean of the last 10 s. */
   batchOccupancy: number;
   /** Batches run. */
   steps: number;
-  /** Samples in them: each is one step of one request. */
+  /** Steps of one request in them. */
   sampleSteps: number;
   /** Requests done. */
   images: number;
@@ -190,7 +193,7 @@ export interface EngineStats {
 export interface EngineHandle {
   /** The id that its events have. */
   submit(request: EngineRequest): number;
-  warmUp(shape: readonly number[], batchSizes: readonly number[]): number;
+  warmUp(shape: readonly number[], batchSizes: readonly number[], guided: boolean): number;
   cancel(id: number): void;
   stats(): EngineStats;
   close(): void;
@@ -225,6 +228,8 @@ export interface NativeAddon {
     padBatches: boolean,
     onEvents: (events: EngineEvent[]) => void,
   ) => EngineHandle;
+  /** Classifier-free guidance: [2B, C or 2C, H, W], predictions for the classes, then for the null class, as [B, …]. */
+  guide(output: TensorHandle, channels: number, scale: number): TensorHandle;
   /** [B, C, H, W] in −1 … 1 as [B, H, W, C], uint8 or float32 in 0 … 1. */
   toPixels(samples: TensorHandle, uint8: boolean): TensorHandle;
   openCheckpoint(file: string): Promise<CheckpointEntry[]>;

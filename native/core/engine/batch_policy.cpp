@@ -21,7 +21,7 @@ BatchPolicy::Line& BatchPolicy::line_of(BatchKey key) {
   if (found != lines_.end()) return found->second;
   forget_idle_lines();
   auto& line = lines_[key];
-  line.knee_full = line.knee_few = max_batch_;
+  line.most = line.knee_full = line.knee_few = most_of(key);
   return line;
 }
 
@@ -47,7 +47,7 @@ void BatchPolicy::remove(uint64_t id) {
 int64_t BatchPolicy::batch_of(const Line& line) const {
   const auto waiting = static_cast<int64_t>(line.ranks.size());
   if (waiting > line.knee_full && line.steps % kTryEvery == kTryEvery - 1) {
-    return std::min({waiting, max_batch_, 2 * line.knee_full});
+    return std::min({waiting, line.most, 2 * line.knee_full});
   }
   return std::min({waiting, line.knee_full, std::max(line.knee_few, (waiting + 1) / 2)});
 }
@@ -82,13 +82,23 @@ void BatchPolicy::lost(BatchKey key, double seconds) {
 void BatchPolicy::measured(BatchKey key, int64_t batch, double seconds) {
   auto& line = line_of(key);
   line.costs.record(batch, seconds);
-  line.knee_full = line.costs.knee(max_batch_, kToleranceFull);
-  line.knee_few = line.costs.knee(max_batch_, kToleranceFew);
+  find_knees(line);
+}
+
+void BatchPolicy::allow_at_most(BatchKey key, int64_t requests) {
+  auto& line = line_of(key);
+  line.most = std::min(line.most, requests);
+  find_knees(line);
+}
+
+void BatchPolicy::find_knees(Line& line) {
+  line.knee_full = line.costs.knee(line.most, kToleranceFull);
+  line.knee_few = line.costs.knee(line.most, kToleranceFew);
 }
 
 int64_t BatchPolicy::limit(BatchKey key) const {
   const auto found = lines_.find(key);
-  return found == lines_.end() ? max_batch_ : found->second.knee_full;
+  return found == lines_.end() ? most_of(key) : found->second.knee_full;
 }
 
 }  // namespace nd

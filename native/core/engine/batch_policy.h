@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -11,16 +12,20 @@
 
 namespace nd {
 
-/// What requests must have in common to share a batch: [C, H, W] of their samples, the kind of their class labels, and on CUDA
-/// whether they go the plain way.
-using BatchKey = std::array<int64_t, 5>;
+/// What requests must have in common to share a batch: [C, H, W] of their samples, the kind of their class labels, whether
+/// they go the plain way (on CUDA), and whether they are guided.
+using BatchKey = std::array<int64_t, 6>;
+
+/// Samples that the model sees for one request: with classifier-free guidance also that of the null class.
+inline int64_t rows_per_request(const BatchKey& key) { return 1 + key[5]; }
 
 /// Which requests take the next step together. It knows neither tensors nor clocks: what it is told, it decides upon.
 ///
 /// - Of one shape, higher priorities go first, then older requests (ids count up): a request that has begun is finished
 ///   before a younger one begins, which with a full batch gives the shortest times to the end.
 /// - Of n requests min(n, K_full, max(K_few, ⌈n/2⌉)) share a step, K being the shape's knees (StepCosts): where few wait a
-///   larger batch would only slow the older ones, where many do the time per sample counts. K_full ≤ max_batch.
+///   larger batch would only slow the older ones, where many do the time per sample counts. K_full ≤ max_batch, or half of it
+///   where each is two samples of the model's, but 1 at least.
 /// - Now and then, where enough wait, a batch is twice as large: what a size took once, among other processes, is not
 ///   believed for ever.
 /// - Shapes take turns by the time they have had (stride scheduling, Waldspurger & Weihl 1995): each gets its share of the
@@ -47,9 +52,12 @@ class BatchPolicy {
   /// What a step takes, without any request's having it.
   void measured(BatchKey key, int64_t batch, double seconds);
 
+  /// Batches of a key have no more requests from now on: there is too little memory for more.
+  void allow_at_most(BatchKey key, int64_t requests);
+
   bool empty() const { return requests_.empty(); }
   size_t size() const { return requests_.size(); }
-  /// How many samples of a shape a batch has at most, however many wait.
+  /// How many requests of a key a batch has at most, however many wait.
   int64_t limit(BatchKey key) const;
 
  private:
@@ -63,6 +71,7 @@ class BatchPolicy {
     bool operator==(const Rank&) const = default;
   };
   struct Line {
+    int64_t most;  // requests in a batch
     std::set<Rank> ranks;
     double served = 0;  // seconds
     int64_t steps = 0;
@@ -73,7 +82,9 @@ class BatchPolicy {
     BatchKey key;
     int64_t priority;
   };
+  int64_t most_of(const BatchKey& key) const { return std::max<int64_t>(1, max_batch_ / rows_per_request(key)); }
   Line& line_of(BatchKey key);
+  static void find_knees(Line& line);
   int64_t batch_of(const Line& line) const;
   void forget_idle_lines();
 

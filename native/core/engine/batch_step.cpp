@@ -50,7 +50,8 @@ void step_alone(RunningRequest& request, const ModelOutput& output) {
 void draw_noise(const std::vector<RunningRequest*>& batch, const ModelTarget& target) {
   std::vector<RunningRequest*> drawing;
   for (auto* request : batch) {
-    if (request->next().draws_noise && !makes_noise_in_registers(*request)) drawing.push_back(request);
+    // It has some already where its step was tried before, and memory ran out.
+    if (request->next().draws_noise && !request->z.defined() && !makes_noise_in_registers(*request)) drawing.push_back(request);
   }
   if (drawing.empty()) return;
   const auto cores = target.device.is_cpu() ? Cores::all : Cores::one;

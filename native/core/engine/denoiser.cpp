@@ -37,21 +37,24 @@ class UNetDenoiser final : public Denoiser {
   bool takes_on_device(const SampleRequest& request) const override {
     const auto [channels, height, width] = request.shape;
     const auto sample = at::empty({1, channels, height, width});
-    const auto label = request.class_label.defined() ? request.class_label.cpu() : at::Tensor();
+    const auto& label = request.class_label;
     const auto [first, last] = std::ranges::minmax_element(request.plan->steps, {}, &PlannedStep::timestep);
     for (const auto timestep : {first->timestep, last->timestep}) {
-      check_unet_inputs(model_->config(), {at::kCPU, target().dtype}, sample, at::tensor({timestep}, at::kLong), label);
+      for (const auto* each : {&label, &request.null_label}) {
+        if (each == &request.null_label && !request.guided()) continue;
+        const auto on_host = each->defined() ? each->cpu() : at::Tensor();
+        check_unet_inputs(model_->config(), {at::kCPU, target().dtype}, sample, at::tensor({timestep}, at::kLong), on_host);
+      }
     }
     return (last->timestep < kTableRows || label.defined()) && fits(*request.plan->scheduler, channels, model_->config().out_channels);
   }
   at::Tensor trial_labels(int64_t batch) const override {
     const auto& config = model_->config();
-    const auto device = target().device;
     switch (config.class_embedding) {
       case ClassEmbedding::none: return {};
       case ClassEmbedding::identity:
-        return at::zeros({batch, config.time_embed_dim()}, at::dtype(target().dtype).device(device));
-      default: return at::zeros({batch}, at::dtype(at::kLong).device(device));
+        return at::zeros({batch, config.time_embed_dim()}, at::dtype(target().dtype));
+      default: return at::zeros({batch}, at::kLong);
     }
   }
 
@@ -100,7 +103,7 @@ class TorchScriptDenoiser final : public Denoiser {
   at::Tensor trial_labels(int64_t batch) const override {
     const auto& arguments = archive_->schema().arguments();
     const bool needed = arguments.size() > 3 && !arguments[3].default_value();
-    return needed ? at::zeros({batch}, at::dtype(at::kLong).device(state_.device)) : at::Tensor();
+    return needed ? at::zeros({batch}, at::kLong) : at::Tensor();
   }
 
  private:

@@ -25,7 +25,7 @@ class Denoiser {
   virtual at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& class_labels) const = 0;
   /// Whether that serves a request. Throws for what the former would refuse of it: shape, timesteps, label.
   virtual bool takes_on_device(const SampleRequest& request) const = 0;
-  /// Labels for a trial run of `batch` samples; undefined for a model without classes.
+  /// Labels for a trial run of `batch` samples, on the host; undefined for a model without classes.
   virtual at::Tensor trial_labels(int64_t batch) const = 0;
 };
 

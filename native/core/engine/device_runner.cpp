@@ -10,8 +10,11 @@
 #include <string>
 #include <utility>
 
+#include "core/engine/conditions.h"
+#include "core/engine/device_bucket.h"
 #include "core/engine/draws.h"
 #include "core/errors.h"
+#include "core/sampling/guidance.h"
 
 namespace nd {
 namespace {
@@ -27,13 +30,13 @@ constexpr size_t kMaxBuckets = 64;
 constexpr int64_t kLastPower = 16;
 
 /// The kernel reads as far as this says.
-void check_output(const at::Tensor& out, int64_t count, SampleShape shape) {
+void check_output(const at::Tensor& out, int64_t rows, SampleShape shape) {
   const auto [channels, height, width] = shape;
-  const bool fits = out.dim() == 4 && out.size(0) == count && (out.size(1) == channels || out.size(1) == 2 * channels) &&
+  const bool fits = out.dim() == 4 && out.size(0) == rows && (out.size(1) == channels || out.size(1) == 2 * channels) &&
                     out.size(2) == height && out.size(3) == width;
   if (!fits) {
-    fail(ErrorCode::shape, "the model must give [", count, ", ", channels, " or ", 2 * channels, ", ", height, ", ", width,
-         "] for ", count, " samples, got ", out.sizes());
+    fail(ErrorCode::shape, "the model must give [", rows, ", ", channels, " or ", 2 * channels, ", ", height, ", ", width,
+         "] for ", rows, " samples, got ", out.sizes());
   }
 }
 
@@ -47,61 +50,6 @@ void check_split(RunningRequest& request, int64_t out_channels) {
 }
 
 }  // namespace
-
-/// A batch size of one shape: the memory that its work reads and writes, at fixed places.
-struct DeviceRunner::Bucket {
-  Bucket(BatchKey key, int64_t size, const ModelTarget& target)
-      : key(key), size(size), shape{key[0], key[1], key[2]}, steps(size, target.device) {
-    const std::vector<int64_t> sizes{size, shape[0], shape[1], shape[2]};
-    const auto options = at::device(target.device).dtype(target.dtype);
-    x = at::empty(sizes, options.memory_format(at::MemoryFormat::ChannelsLast));
-    timesteps = at::zeros({size}, options.dtype(at::kLong));
-  }
-
-  BatchKey key;
-  int64_t size;
-  SampleShape shape;
-  cuda::StepBuffer steps;
-  at::Tensor x, timesteps, labels;
-  std::array<at::Tensor, 2> noise_on_host;  // pinned, in turn; made where a request first draws torch's numbers
-  at::Tensor noise;
-  size_t noise_turn = 0;
-  std::unique_ptr<cuda::Graph> graph;
-  int runs = 0;
-  bool can_be_captured = true;
-  uint64_t last_launch = 0;
-  int64_t out_channels = 0;  // of what the model gave last
-};
-
-/// What is on the stream: the last launch, and the one before.
-struct DeviceRunner::Flight {
-  explicit Flight(at::Device device) : spans{Span{device}, Span{device}}, pool(device) {}
-
-  struct Span {
-    explicit Span(at::Device device) : begin(device), end(device) {}
-    cuda::Mark begin, end;
-    std::optional<StepTime> of{};  // what was launched between the two; none: nothing, or it was waited for
-    bool sets_up = false;          // cuDNN was measuring: no time to learn from
-    /// Waits for its end.
-    std::optional<StepTime> land() {
-      if (!of) return std::nullopt;
-      end.wait();
-      of->seconds = end.seconds_since(begin);
-      return std::exchange(of, std::nullopt);
-    }
-    /// The same, if there is something to learn from it.
-    std::optional<StepTime> learn() {
-      const auto took = land();
-      return sets_up ? std::nullopt : took;
-    }
-  };
-  Span& last() { return spans[turn]; }
-  Span& next() { return spans[turn = 1 - turn]; }
-
-  std::array<Span, 2> spans;
-  size_t turn = 0;
-  cuda::GraphPool pool;
-};
 
 DeviceRunner::DeviceRunner(const Denoiser& denoiser, int64_t least)
     : denoiser_(denoiser), target_(denoiser.target()), least_(least),
@@ -133,14 +81,20 @@ int64_t DeviceRunner::bucket_of(int64_t samples) {
   return (samples + unit - 1) / unit * unit;
 }
 
+/// Of the bucket for so many requests: its rows are a bucket's, all of which but 1 are even.
+int64_t DeviceRunner::size_for(const BatchKey& key, int64_t requests) const {
+  const int64_t rows = rows_per_request(key);
+  return bucket_of(std::max(requests * rows, least_)) / rows;
+}
+
 int64_t DeviceRunner::graphs() const {
   return std::count_if(buckets_.begin(), buckets_.end(), [](const auto& entry) { return entry.second->graph != nullptr; });
 }
 
 std::pair<BatchKey, int64_t> DeviceRunner::place_of(const std::vector<RunningRequest*>& batch) const {
   const auto& asked = batch.front()->asked;
-  const auto count = static_cast<int64_t>(batch.size());
-  return {batch_key(asked.shape, asked.class_label), bucket_of(std::max(count, least_))};
+  const auto key = batch_key(asked.shape, asked.class_label, asked.guided());
+  return {key, size_for(key, static_cast<int64_t>(batch.size()))};
 }
 
 bool DeviceRunner::has_graph(const std::vector<RunningRequest*>& batch) const {
@@ -162,25 +116,38 @@ DeviceRunner::Bucket& DeviceRunner::bucket_for(BatchKey key, int64_t size, const
   auto made = std::make_unique<Bucket>(key, size, target_);
   if (labels.defined()) {
     auto sizes = labels.sizes().vec();
-    sizes.front() = size;
+    sizes.front() = made->rows();
     made->labels = at::zeros(sizes, labels.options().device(target_.device));
   }
   return *buckets_.emplace(std::pair{key, size}, std::move(made)).first->second;
 }
 
-std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& batch) {
-  std::vector<at::Tensor> labels;
-  for (const auto* request : batch) {
-    if (request->asked.class_label.defined()) labels.push_back(request->asked.class_label);
+/// Graphs keep their activations' memory: where too little is left, they go, and it is tried once more.
+template <typename Work>
+auto DeviceRunner::with_room(const Work& work) {
+  try {
+    return work();
+  } catch (const c10::OutOfMemoryError&) {
+    if (buckets_.empty()) throw;
   }
-  const auto all_labels = labels.empty() ? at::Tensor() : at::cat(labels);
+  cuda::synchronize(target_.device);  // they may be under way
+  buckets_.clear();
+  flight_->pool.emplace(target_.device);
+  cuda::release_unused(target_.device);
+  return work();
+}
+
+std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& batch) {
+  return with_room([&] { return run_once(batch); });
+}
+
+std::optional<StepTime> DeviceRunner::run_once(const std::vector<RunningRequest*>& batch) {
+  const auto labels = labels_of(batch);
   const auto [key, size] = place_of(batch);
-  auto& here = bucket_for(key, size, all_labels);
+  auto& here = bucket_for(key, size, labels);
   draw_noise(here, batch);
   fill(here, batch);
-  if (all_labels.defined()) {
-    here.labels.narrow(0, 0, all_labels.size(0)).copy_(all_labels.pin_memory(), /*non_blocking=*/true);
-  }
+  condition(here, batch, labels);
   auto& before = flight_->last();
   launch(here, static_cast<int64_t>(batch.size()));
   for (auto* request : batch) {
@@ -193,12 +160,25 @@ std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& ba
 
 std::optional<StepTime> DeviceRunner::finish() { return flight_->last().learn(); }
 
-double DeviceRunner::trial(SampleShape shape, int64_t samples) {
+double DeviceRunner::seconds_of(const std::function<void()>& work) const {
+  cuda::Mark begin(target_.device), end(target_.device);
+  begin.record();
+  work();
+  end.record();
+  end.wait();
+  return end.seconds_since(begin);
+}
+
+double DeviceRunner::trial(const BatchKey& key, int64_t requests) {
+  return with_room([&] { return trial_once(key, requests); });
+}
+
+double DeviceRunner::trial_once(const BatchKey& key, int64_t requests) {
   const auto labels = denoiser_.trial_labels(1);
-  auto& here = bucket_for(batch_key(shape, labels), bucket_of(std::max(samples, least_)), labels);
+  auto& here = bucket_for(key, size_for(key, requests), labels);
   flight_->last().land();
   fill(here, {});
-  launch(here, samples);
+  launch(here, requests);
   return flight_->last().land()->seconds;
 }
 
@@ -208,7 +188,8 @@ void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>
   std::vector<RunningRequest*> drawing, drawing_on_device;
   for (auto* request : batch) {
     const auto& asked = request->asked;
-    if (!request->next().draws_noise || asked.philox_seed) continue;
+    // It has some already where its step was tried before, and memory ran out.
+    if (!request->next().draws_noise || asked.philox_seed || request->z.defined()) continue;
     const bool on_host = asked.generator.defined() && asked.generator.device().is_cpu();
     (on_host ? drawing : drawing_on_device).push_back(request);
   }
@@ -253,18 +234,35 @@ void DeviceRunner::fill(Bucket& bucket, const std::vector<RunningRequest*>& batc
   }
 }
 
+/// What the model is told beside x_t and t.
+void DeviceRunner::condition(Bucket& bucket, const std::vector<RunningRequest*>& batch, const at::Tensor& labels) {
+  const auto count = static_cast<int64_t>(batch.size());
+  const auto send = [](const at::Tensor& to, const at::Tensor& from) { to.copy_(from.pin_memory(), /*non_blocking=*/true); };
+  if (labels.defined()) send(bucket.labels.narrow(0, 0, count), labels.narrow(0, 0, count));
+  if (!bucket.guided()) return;
+  send(bucket.labels.narrow(0, bucket.size, count), labels.narrow(0, count, count));
+  send(bucket.scales.narrow(0, 0, count), scales_of(batch).to(at::kFloat));
+}
+
 void DeviceRunner::work(Bucket& bucket) {
   const at::NoGradGuard no_grad;
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   const auto steps = bucket.steps.on_device();
-  cuda::gather_samples(steps, bucket.x, bucket.timesteps);
-  const auto out = denoiser_.on_device(bucket.x, bucket.timesteps, bucket.labels);
-  check_output(out, bucket.size, bucket.shape);
+  const auto samples = bucket.x.narrow(0, 0, bucket.size), timesteps = bucket.timesteps.narrow(0, 0, bucket.size);
+  cuda::gather_samples(steps, samples, timesteps);
+  if (bucket.guided()) {
+    bucket.x.narrow(0, bucket.size, bucket.size).copy_(samples);
+    bucket.timesteps.narrow(0, bucket.size, bucket.size).copy_(timesteps);
+  }
+  auto out = denoiser_.on_device(bucket.x, bucket.timesteps, bucket.labels);
+  check_output(out, bucket.rows(), bucket.shape);
   bucket.out_channels = out.size(1);
+  if (!cuda::serves(out.device(), out.scalar_type())) out = out.to(at::kFloat);
+  if (bucket.guided()) out = guide(out, bucket.shape[0], bucket.scales);
   cuda::fused_step(steps, bucket.shape[0], out);
 }
 
-void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
+void DeviceRunner::launch(Bucket& bucket, int64_t requests) {
   bucket.last_launch = ++launches_;
   auto& span = flight_->next();
   try {
@@ -273,7 +271,8 @@ void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
     if (bucket.graph) {
       bucket.graph->replay();
     } else {
-      const cuda::MeasuredAlgorithms measured;
+      std::optional<cuda::MeasuredAlgorithms> measured;
+      if (bucket.can_be_captured) measured.emplace();  // the runs before it is; later ones find what was measured
       work(bucket);
     }
     span.end.record();
@@ -281,8 +280,8 @@ void DeviceRunner::launch(Bucket& bucket, int64_t samples) {
     cuda::synchronize(target_.device);  // what was sent may be written again
     throw;
   }
-  span.of = StepTime{bucket.key, samples, 0};
-  span.sets_up = !bucket.graph && bucket.runs == 0;
+  span.of = StepTime{bucket.key, requests, 0};
+  span.sets_up = !bucket.graph && bucket.can_be_captured;
   if (!bucket.graph && bucket.can_be_captured && ++bucket.runs >= kWarmUps) capture(bucket);
 }
 
@@ -290,7 +289,7 @@ void DeviceRunner::capture(Bucket& bucket) {
   // Where something in it looks at its numbers, as a TorchScript program may, it goes on as it went.
   bucket.can_be_captured = false;
   const auto failure = cuda::failure_of([&] {
-    bucket.graph = std::make_unique<cuda::Graph>(flight_->pool, target_.device, [&] { work(bucket); });
+    bucket.graph = std::make_unique<cuda::Graph>(*flight_->pool, target_.device, [&] { work(bucket); });
   });
   if (failure) capture_failure_ = *failure;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,8 +38,10 @@ class DeviceRunner {
   std::optional<StepTime> run(const std::vector<RunningRequest*>& batch);
   /// Waits for the work of the last call, and gives what it took.
   std::optional<StepTime> finish();
+  /// What `work`, that goes to this thread's stream, takes on the device; waits for it.
+  double seconds_of(const std::function<void()>& work) const;
   /// Seconds of a step of nothing but padding.
-  double trial(SampleShape shape, int64_t samples);
+  double trial(const BatchKey& key, int64_t requests);
 
   /// Whether this batch's work is one.
   bool has_graph(const std::vector<RunningRequest*>& batch) const;
@@ -52,11 +55,17 @@ class DeviceRunner {
   struct Flight;
   /// A batch's key, and its bucket's size.
   std::pair<BatchKey, int64_t> place_of(const std::vector<RunningRequest*>& batch) const;
+  int64_t size_for(const BatchKey& key, int64_t requests) const;
   Bucket& bucket_for(BatchKey key, int64_t size, const at::Tensor& labels);
+  template <typename Work>
+  auto with_room(const Work& work);
+  std::optional<StepTime> run_once(const std::vector<RunningRequest*>& batch);
+  double trial_once(const BatchKey& key, int64_t requests);
   void draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch);
   void fill(Bucket& bucket, const std::vector<RunningRequest*>& batch);
+  void condition(Bucket& bucket, const std::vector<RunningRequest*>& batch, const at::Tensor& labels);
   void work(Bucket& bucket);
-  void launch(Bucket& bucket, int64_t samples);
+  void launch(Bucket& bucket, int64_t requests);
   void capture(Bucket& bucket);
 
   const Denoiser& denoiser_;

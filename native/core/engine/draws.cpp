@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "core/errors.h"
 #include "core/sampling/noise_source.h"
 #include "core/sampling/scheduler_step.h"
 #include "kernels/cuda_ops.h"
@@ -89,6 +90,10 @@ void begin(RunningRequest& request, const ModelTarget& target) {
   const auto& asked = request.asked;
   const auto options = at::device(target.device).dtype(state_dtype(target));
   if (asked.start.defined()) {
+    const auto sizes = sizes_of(asked);
+    if (asked.start.sizes() != at::IntArrayRef(sizes)) {  // kernels go by the request's shape
+      fail(ErrorCode::shape, "latents must have shape ", at::IntArrayRef(sizes), ", got ", asked.start.sizes());
+    }
     request.x = copy_of(asked.start, options);
     return;
   }

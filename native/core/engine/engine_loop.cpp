@@ -1,4 +1,7 @@
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
 
 #include "core/engine/sampler_engine.h"
 #include "core/engine/thread_share.h"
@@ -32,6 +35,7 @@ void SamplerEngine::loop() {
     count_busy();
   }
   end_all();
+  runner_.leave_thread();  // a device may have to be waited for
   events_.push_back({.kind = EngineEvent::Kind::closed});
   tell();
 }
@@ -85,11 +89,12 @@ void SamplerEngine::warm_up_some() {
   come_to_rest();
   const auto start = EngineClock::now();
   const ThreadShare threads(closing_);
-  const auto key = runner_.trial_key(warm_ups_.front().shape);
+  const auto& next = warm_ups_.front();
+  const auto key = runner_.trial_key(next.shape, next.guided);
   if (auto ended = warm_ups_.run_one(runner_, policy_, closing_)) events_.push_back(std::move(*ended));
   {
     const std::lock_guard lock(mutex_);
-    batch_limit_ = policy_.limit(key);
+    batch_limit_ = policy_.limit(key) * rows_per_request(key);
   }
   not_busy_ += seconds_between(start, EngineClock::now());
 }
@@ -115,29 +120,47 @@ void SamplerEngine::run_step() {
 
   // 2. run
   if (!runner_.is_prepared(batch)) deliver();  // which are not to wait while this one is prepared
-  const ThreadShare threads(closing_);
-  if (!threads) return;
-  not_busy_ += threads.waited();
+  std::optional<ThreadShare> threads;
+  if (runner_.wants_threads(batch)) {
+    threads.emplace(closing_);
+    if (!*threads) return;
+    not_busy_ += threads->waited();
+  }
   const auto start = EngineClock::now();
   std::optional<StepTime> took;
   try {
     took = runner_.run(batch, closing_);
   } catch (...) {
     if (closing_) return;  // its requests end with the others
-    for (auto* request : batch) request->error = std::current_exception();
     policy_.lost(selected.key, seconds_between(start, EngineClock::now()));
+    if (go_on_with_fewer(selected)) return;
+    for (auto* request : batch) request->error = std::current_exception();
   }
 
   // 3. settle
-  const auto samples = static_cast<int64_t>(batch.size());
+  const auto requests = std::count_if(batch.begin(), batch.end(), [](const auto* one) { return !one->error; });
+  const auto rows = rows_per_request(selected.key);
   deliver();  // what the call before has brought: the device is past it
   std::vector<RunningRequest*> leaving;
   for (auto* request : batch) settle(*request, leaving);
   if (!leaving.empty()) leave(leaving);
   if (took) learn(*took);
   const std::lock_guard lock(mutex_);
-  meter_.ran(samples, EngineClock::now());
-  batch_limit_ = policy_.limit(selected.key);
+  if (requests > 0) meter_.ran(requests, requests * rows, EngineClock::now());
+  batch_limit_ = policy_.limit(selected.key) * rows;
+}
+
+/// Called with what a step threw: nobody has moved. Where memory ran out, its requests go on in smaller batches.
+bool SamplerEngine::go_on_with_fewer(const BatchPolicy::Batch& batch) {
+  if (batch.ids.size() == 1) return false;
+  try {
+    throw;
+  } catch (const c10::OutOfMemoryError&) {
+    policy_.allow_at_most(batch.key, static_cast<int64_t>(batch.ids.size()) / 2);
+    return true;
+  } catch (...) {
+    return false;
+  }
 }
 
 void SamplerEngine::learn(const StepTime& took) {

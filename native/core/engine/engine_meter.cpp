@@ -21,6 +21,7 @@ constexpr auto kGrain = std::chrono::milliseconds(50);
 void EngineMeter::note(Entry entry) {
   if (!window_.empty() && entry.at - window_.back().at < kGrain) {
     window_.back().steps += entry.steps;
+    window_.back().samples += entry.samples;
     window_.back().sample_steps += entry.sample_steps;
     window_.back().images += entry.images;
   } else {
@@ -29,15 +30,15 @@ void EngineMeter::note(Entry entry) {
   while (entry.at - window_.front().at > kWindow) window_.pop_front();
 }
 
-void EngineMeter::ran(int64_t samples, EngineClock::time_point now) {
+void EngineMeter::ran(int64_t requests, int64_t samples, EngineClock::time_point now) {
   ++counts_.steps;
-  counts_.sample_steps += samples;
-  note({now, 1, samples, 0});
+  counts_.sample_steps += requests;
+  note({now, 1, samples, requests, 0});
 }
 
 void EngineMeter::done(double milliseconds, EngineClock::time_point now) {
   ++counts_.images;
-  note({now, 0, 0, 1});
+  note({now, 0, 0, 0, 1});
   if (latencies_.size() < kLatencies) {
     latencies_.push_back(milliseconds);
     return;
@@ -48,14 +49,15 @@ void EngineMeter::done(double milliseconds, EngineClock::time_point now) {
 
 EngineStats EngineMeter::read(EngineClock::time_point now) const {
   auto stats = counts_;
-  int64_t steps = 0, sample_steps = 0, images = 0;
+  int64_t steps = 0, samples = 0, sample_steps = 0, images = 0;
   for (const auto& entry : window_) {
     if (now - entry.at > kWindow) continue;
     steps += entry.steps;
+    samples += entry.samples;
     sample_steps += entry.sample_steps;
     images += entry.images;
   }
-  if (steps > 0) stats.samples_per_step = static_cast<double>(sample_steps) / static_cast<double>(steps);
+  if (steps > 0) stats.samples_per_step = static_cast<double>(samples) / static_cast<double>(steps);
   const double seconds = std::chrono::duration<double>(std::min<EngineClock::duration>(kWindow, now - start_)).count();
   if (seconds > 0) {
     stats.sample_steps_per_second = static_cast<double>(sample_steps) / seconds;

@@ -11,12 +11,12 @@ struct EngineStats {
   int64_t queued = 0;         // accepted, not begun
   int64_t running = 0;        // begun
   int64_t max_batch = 0;
-  int64_t batch_limit = 0;    // the cap of the last batch's shape: its measured knee
+  int64_t batch_limit = 0;    // the cap of the last batch's shape, in samples of the model's: its measured knee
   int64_t steps = 0;          // batches run
-  int64_t sample_steps = 0;   // samples in them
+  int64_t sample_steps = 0;   // requests in them
   int64_t images = 0;         // requests done
   int64_t failed = 0;         // all others that ended
-  double samples_per_step = 0;         // of the last kWindow
+  double samples_per_step = 0;         // of the model's, in the last kWindow
   double sample_steps_per_second = 0;
   double images_per_second = 0;
   double p50 = 0, p95 = 0, p99 = 0;    // milliseconds from submission to the end, of the last kLatencies images
@@ -32,7 +32,8 @@ class EngineMeter {
 
   explicit EngineMeter(EngineClock::time_point now) : start_(now) {}
 
-  void ran(int64_t samples, EngineClock::time_point now);
+  /// One batch; of a request with guidance the model sees two samples.
+  void ran(int64_t requests, int64_t samples, EngineClock::time_point now);
   void took(double unet_seconds) { counts_.unet_seconds += unet_seconds; }
   void busy(double seconds) { counts_.busy_seconds += seconds; }
   void done(double milliseconds, EngineClock::time_point now);
@@ -44,7 +45,7 @@ class EngineMeter {
  private:
   struct Entry {
     EngineClock::time_point at;
-    int64_t steps, sample_steps, images;
+    int64_t steps, samples, sample_steps, images;
   };
   void note(Entry entry);
 

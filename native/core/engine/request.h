@@ -24,9 +24,9 @@ using SampleShape = std::array<int64_t, 3>;
 enum class SampleOutput { latent, unit_float, uint8 };
 
 /// Samples of one shape, whose labels (undefined, [B] or [B, D]) can be put together.
-inline BatchKey batch_key(SampleShape shape, const at::Tensor& labels, bool plain = false) {
+inline BatchKey batch_key(SampleShape shape, const at::Tensor& labels, bool guided, bool plain = false) {
   const int64_t kind = !labels.defined() ? 0 : labels.dim() == 1 ? -1 : labels.size(1);
-  return {shape[0], shape[1], shape[2], kind, plain ? 1 : 0};
+  return {shape[0], shape[1], shape[2], kind, plain ? 1 : 0, guided ? 1 : 0};
 }
 
 /// One sample that is asked of the engine.
@@ -38,11 +38,15 @@ struct SampleRequest {
   at::Generator generator;   // torch's; undefined: the default one, or Philox
   std::optional<uint64_t> philox_seed;
   at::Tensor class_label;    // [1], or [1, D] where the model takes embeddings; undefined: none
+  at::Tensor null_label;     // the same, of what is predicted beside it for classifier-free guidance; undefined: no guidance
+  double guidance_scale = 1; // s of `guide`
   SampleOutput output = SampleOutput::uint8;
   int64_t priority = 0;      // a higher one goes first
   std::optional<EngineClock::time_point> deadline;
   bool reports_steps = false;
   int64_t preview_every = 0; // steps; 0: never
+
+  bool guided() const { return null_label.defined(); }
 };
 
 /// A request on its way; the engine's thread alone touches its state.

@@ -42,11 +42,11 @@ void SamplerEngine::cancel(uint64_t id) {
   wake_.notify_one();
 }
 
-uint64_t SamplerEngine::warm_up(SampleShape shape, std::vector<int64_t> batch_sizes) {
+uint64_t SamplerEngine::warm_up(SampleShape shape, std::vector<int64_t> batch_sizes, bool guided) {
   std::unique_lock lock(mutex_);
   check_open();
   const auto id = next_id_++;
-  inbox_.warm_ups.push_back({id, shape, std::move(batch_sizes)});
+  inbox_.warm_ups.push_back({id, shape, guided, std::move(batch_sizes)});
   lock.unlock();
   wake_.notify_one();
   return id;

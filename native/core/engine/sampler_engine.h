@@ -36,9 +36,9 @@ class SamplerEngine {
   uint64_t submit(SampleRequest request);
   /// Ends it before its next step with ERR_ABORTED; one that has ended is left alone.
   void cancel(uint64_t id);
-  /// Measures what steps of these batch sizes take, for the policy, before the next step; ends with `warmed` or `failed`.
+  /// Measures what steps of so many requests take, for the policy, before the next step; ends with `warmed` or `failed`.
   /// Throws ERR_CLOSED.
-  uint64_t warm_up(SampleShape shape, std::vector<int64_t> batch_sizes);
+  uint64_t warm_up(SampleShape shape, std::vector<int64_t> batch_sizes, bool guided = false);
 
   EngineStats stats() const;
   /// Waits until every request has ended.
@@ -60,6 +60,7 @@ class SamplerEngine {
   void expire();
   void warm_up_some();
   void run_step();
+  bool go_on_with_fewer(const BatchPolicy::Batch& batch);
   void settle(RunningRequest& request, std::vector<RunningRequest*>& leaving);
   void report_step(const RunningRequest& request);
   void leave(const std::vector<RunningRequest*>& requests);

@@ -17,14 +17,15 @@ std::optional<EngineEvent> WarmUps::run_one(BatchRunner& runner, BatchPolicy& po
   EngineEvent event{.kind = EngineEvent::Kind::warmed, .id = warm_up.id};
   try {
     if (!warm_up.batch_sizes.empty()) {
+      const auto key = runner.trial_key(warm_up.shape, warm_up.guided);
       const auto batch = warm_up.batch_sizes.front();
       warm_up.batch_sizes.erase(warm_up.batch_sizes.begin());
       double best = std::numeric_limits<double>::infinity();
       for (int run = 0; run < kRuns && !closing; ++run) {
-        const double seconds = runner.trial(warm_up.shape, batch, closing);
+        const double seconds = runner.trial(key, batch, closing);
         if (run > 0) best = std::min(best, seconds);
       }
-      if (!closing) policy.measured(runner.trial_key(warm_up.shape), batch, best);
+      if (!closing) policy.measured(key, batch, best);
     }
   } catch (...) {
     event.kind = EngineEvent::Kind::failed;

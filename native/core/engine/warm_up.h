@@ -14,6 +14,7 @@ namespace nd {
 struct WarmUp {
   uint64_t id;
   SampleShape shape;
+  bool guided;
   std::vector<int64_t> batch_sizes;
 };
 

@@ -70,6 +70,21 @@ ForwardGraphs::Entry& ForwardGraphs::entry_of(const ForwardInputs& inputs) {
 
 at::Tensor ForwardGraphs::operator()(const ForwardInputs& inputs) {
   const std::lock_guard lock(mutex_);
+  try {
+    return run(inputs);
+  } catch (const c10::OutOfMemoryError&) {
+    if (state_->entries.empty()) throw;
+  }
+  // Graphs keep their activations' memory: they go, and it is tried once more.
+  const auto device = inputs.x.device();
+  cuda::synchronize(device);  // they may be under way
+  state_->entries.clear();
+  state_->pool.reset();
+  cuda::release_unused(device);
+  return run(inputs);
+}
+
+at::Tensor ForwardGraphs::run(const ForwardInputs& inputs) {
   auto& entry = entry_of(inputs);
   if (!entry.graph) {
     at::Tensor result;

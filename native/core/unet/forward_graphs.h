@@ -36,6 +36,7 @@ class ForwardGraphs {
   struct Entry;
   struct State;
   Entry& entry_of(const ForwardInputs& inputs);
+  at::Tensor run(const ForwardInputs& inputs);
   void capture(Entry& entry, const ForwardInputs& inputs);
 
   Forward forward_;

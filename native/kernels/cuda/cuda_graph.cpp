@@ -110,16 +110,27 @@ double best_seconds(at::Device device, const std::function<void()>& work) {
 }
 
 /// libtorch keeps a pool while someone has it, and takes it back with the last: here it is there before the first graph, and
-/// after the last.
+/// after the last. Within it memory is a stream's: what one graph leaves is another's only if both were captured on one.
 struct GraphPool::State {
   explicit State(c10::DeviceIndex device) : device(device) {
     at::globalContext().lazyInitDevice(at::kCUDA);  // a model without weights may come before any tensor there
     c10::cuda::CUDACachingAllocator::createOrIncrefPool(device, id);
   }
-  ~State() { c10::cuda::CUDACachingAllocator::releasePool(device, id); }
+  ~State() {
+    c10::cuda::CUDACachingAllocator::releasePool(device, id);
+    if (aside) FreeStreams::get().give_back(*aside);
+  }
+  /// In place of the default stream, which can't be captured.
+  c10::cuda::CUDAStream stream_aside() {
+    if (!aside) aside = FreeStreams::get().take(device);
+    return *aside;
+  }
 
   const c10::DeviceIndex device;
   const at::cuda::MempoolId_t id = at::cuda::graph_pool_handle();
+
+ private:
+  std::optional<c10::cuda::CUDAStream> aside;
 };
 GraphPool::GraphPool(at::Device device) : state_(std::make_unique<State>(device.index())) {}
 GraphPool::~GraphPool() = default;
@@ -215,8 +226,8 @@ struct Graph::State {
 Graph::Graph(const GraphPool& pool, at::Device device, const std::function<void()>& work)
     : state_(std::make_unique<State>(device.index(), pool.state_->id)) {
   const c10::cuda::CUDAGuard guard(device);
-  std::optional<OwnStream> aside;
-  if (c10::cuda::getCurrentCUDAStream() == c10::cuda::getDefaultCUDAStream()) aside.emplace(device);
+  const auto current = c10::cuda::getCurrentCUDAStream();
+  const c10::cuda::CUDAStreamGuard there(current == c10::cuda::getDefaultCUDAStream() ? pool.state_->stream_aside() : current);
   state_->capture(work);
 }
 Graph::~Graph() = default;
@@ -234,6 +245,12 @@ MeasuredAlgorithms::~MeasuredAlgorithms() {
   setting_up().unlock();
 }
 bool measures_algorithms() { return measuring > 0; }
+
+void release_unused(at::Device device) {
+  const std::lock_guard lock(setting_up());
+  const c10::cuda::CUDAGuard guard(device);
+  c10::cuda::CUDACachingAllocator::emptyCache();
+}
 
 void synchronize(at::Device device) {
   const std::lock_guard lock(setting_up());  // CUDA forbids it while a stream of the device is captured

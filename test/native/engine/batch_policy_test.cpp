@@ -8,6 +8,7 @@
 
 using nd::BatchPolicy;
 using nd::BatchKey;
+using nd::rows_per_request;
 
 namespace {
 
@@ -25,6 +26,39 @@ TEST("the oldest go first, up to the largest batch") {
   policy.remove(1000);
   EXPECT(policy.select().ids == (Ids{2, 5, 7}));
   EXPECT_EQUAL(policy.size(), size_t{4});
+}
+
+TEST("requests that are two samples each make batches of half as many, by themselves") {
+  constexpr BatchKey guided{3, 32, 32, -1, 0, 1};
+  EXPECT_EQUAL(rows_per_request(kSmall), int64_t{1});
+  EXPECT_EQUAL(rows_per_request(guided), int64_t{2});
+  for (const auto& [most, wanted] : std::map<int64_t, int64_t>{{1, 1}, {2, 1}, {5, 2}, {8, 4}}) {
+    BatchPolicy policy(most);
+    for (uint64_t id = 0; id < 20; ++id) policy.add(id, guided, 0);
+    for (uint64_t id = 20; id < 40; ++id) policy.add(id, kSmall, 0);
+    EXPECT_EQUAL(policy.limit(guided), wanted);
+    const auto batch = policy.select();
+    EXPECT(batch.key == guided);
+    EXPECT_EQUAL(static_cast<int64_t>(batch.ids.size()), wanted);
+    policy.ran(guided, wanted, 1.0);
+    EXPECT_EQUAL(static_cast<int64_t>(policy.select().ids.size()), most);
+  }
+}
+
+TEST("a key that memory does not reach for has smaller batches from then on, others don't") {
+  BatchPolicy policy(8);
+  for (uint64_t id = 0; id < 20; ++id) policy.add(id, kSmall, 0);
+  for (uint64_t id = 20; id < 40; ++id) policy.add(id, kLarge, 0);
+  policy.allow_at_most(kSmall, 4);
+  EXPECT_EQUAL(policy.limit(kSmall), int64_t{4});
+  EXPECT_EQUAL(policy.limit(kLarge), int64_t{8});
+  for (int turn = 0; turn < 200; ++turn) {  // larger sizes are tried now and then
+    const auto batch = policy.select();
+    EXPECT(batch.key == kLarge || batch.ids.size() <= 4);
+    policy.ran(batch.key, static_cast<int64_t>(batch.ids.size()), 1.0);
+  }
+  policy.allow_at_most(kSmall, 6);
+  EXPECT(policy.limit(kSmall) <= 4);
 }
 
 TEST("a higher priority goes first and takes a running request's place") {

@@ -93,6 +93,16 @@ TEST("requests join and leave between steps") {
   EXPECT(gate->sizes == (std::vector<int64_t>{1, 2, 1}));
 }
 
+TEST("x_T of another shape than the request's is refused") {
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Formula>(), {}, listener.function());
+  auto wrong = request_of({});
+  wrong.start = at::zeros({1, 2, 4, 8});
+  const auto bad = engine.submit(std::move(wrong)), good = engine.submit(request_of({}));
+  EXPECT(code_of(listener.end_of(bad)) == ErrorCode::shape);
+  EXPECT(listener.end_of(good).kind == EngineEvent::Kind::done);
+}
+
 TEST("a model that throws fails its batch's requests alone") {
   Listener listener;
   SamplerEngine engine(std::make_unique<Picky>(), {.max_batch = 1}, listener.function());

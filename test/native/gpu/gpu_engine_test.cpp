@@ -91,6 +91,18 @@ TEST("class labels, on the CPU or the GPU, and embeddings") {
   });
 }
 
+TEST("classifier-free guidance, each with its own scale, beside requests without; more than share a batch") {
+  expect_as_on_cpu(model_pair({{"num_class_embeds", 5}}), 12, 5, [](int i) {
+    auto request = request_of({.kind = i % 2 ? SchedulerKind::ddim : SchedulerKind::ddpm, .seed = static_cast<uint64_t>(i),
+                               .philox = i % 3 == 0, .shape = kImage});
+    request.class_label = at::full({1}, i % 4, at::kLong);
+    if (i % 4 == 3) return request;
+    request.null_label = at::full({1}, 4, at::kLong).to(i % 5 ? at::Device(at::kCPU) : kGpu);
+    request.guidance_scale = 1.5 + i;
+    return request;
+  });
+}
+
 TEST("a learned range of variances, and DDIM beside it, from one model of twice the channels") {
   SchedulerConfig config;
   config.variance_type = VarianceType::learned_range;

@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
 #include <c10/core/GeneratorImpl.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 
 #include <thread>
 
@@ -140,6 +142,48 @@ TEST("out of memory fails that request with libtorch's error, and the engine wor
     EXPECT(at::equal(listener.end_of(engine.submit(request_of({.seed = 4, .shape = kImage}))).output,
                      alone_on_gpu({.seed = 4, .shape = kImage})));
   }
+}
+
+TEST("graphs give their memory back where a batch wants it; where that is not enough, batches get smaller") {
+  constexpr int64_t kGiB = int64_t{1} << 30;
+  /// This process's memory there: what it has, and 2 GiB.
+  class Limit {
+   public:
+    Limit() {
+      const cudaDeviceProp* properties = at::cuda::getDeviceProperties(kGpu.index());
+      const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(kGpu.index());
+      const auto reserved = stats.reserved_bytes[0].current;  // of all pools
+      set(static_cast<double>(reserved + 2 * kGiB) / static_cast<double>(properties->totalGlobalMem));
+    }
+    ~Limit() { set(1); }
+
+   private:
+    static void set(double fraction) { c10::cuda::CUDACachingAllocator::setMemoryFraction(fraction, kGpu.index()); }
+  };
+  class Hungry final : public FormulaOnGpu {
+   public:
+    at::Tensor on_device(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& labels) const override {
+      // Two are possible; one beside the graph of two is not.
+      const auto held = at::empty({x.size(0), kGiB * 4 / 5}, x.options().dtype(at::kByte));
+      return FormulaOnGpu::on_device(x, timesteps, labels);
+    }
+  };
+  const auto asked_for = [](uint64_t seed) {
+    return Asked{.kind = SchedulerKind::ddpm, .steps = 5 + 5 * static_cast<int64_t>(seed), .seed = seed, .shape = kImage};
+  };
+  std::vector<at::Tensor> wanted;
+  for (uint64_t seed = 0; seed < 5; ++seed) wanted.push_back(alone_on_gpu(asked_for(seed)));
+  const Limit limit;
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Hungry>(), {.max_batch = 8}, listener.function());
+  std::vector<uint64_t> ids;
+  for (uint64_t seed = 0; seed < 5; ++seed) ids.push_back(engine.submit(request_of(asked_for(seed))));
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    const auto event = listener.end_of(ids[seed]);
+    EXPECT_EQUAL(message_of(event), std::string());
+    EXPECT(at::equal(event.output, wanted[seed]));
+  }
+  EXPECT(engine.stats().batch_limit <= 2);
 }
 
 TEST("an absurd batch is out of memory, and the model works afterwards") {

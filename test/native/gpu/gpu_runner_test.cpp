@@ -18,6 +18,10 @@ std::unique_ptr<RunningRequest> begun(const DeviceRunner& runner, const Denoiser
   return request;
 }
 
+BatchKey key_of(SampleShape shape, const Denoiser& denoiser, bool guided = false) {
+  return batch_key(shape, denoiser.trial_labels(1), guided);
+}
+
 /// Each seed's sample after all its steps, the seeds in one batch in this order.
 std::vector<at::Tensor> samples(DeviceRunner& runner, const Denoiser& denoiser, const std::vector<uint64_t>& seeds, int64_t steps = 5) {
   std::vector<std::unique_ptr<RunningRequest>> requests;
@@ -47,14 +51,14 @@ TEST("the UNet's work becomes a graph after two runs, of each bucket") {
     const auto denoiser = make_denoiser(model_pair(Json::object(), dtype).gpu);
     DeviceRunner runner(*denoiser);
     EXPECT_EQUAL(runner.graphs(), int64_t{0});
-    EXPECT(runner.trial(kImage, 1) > 0);
+    EXPECT(runner.trial(key_of(kImage, *denoiser), 1) > 0);
     EXPECT_EQUAL(runner.graphs(), int64_t{0});
-    EXPECT(runner.trial(kImage, 1) > 0);
+    EXPECT(runner.trial(key_of(kImage, *denoiser), 1) > 0);
     EXPECT_EQUAL(runner.capture_failure(), std::string());
     EXPECT_EQUAL(runner.graphs(), int64_t{1});
-    for (int i = 0; i < 3; ++i) EXPECT(runner.trial(kImage, 3) > 0);
+    for (int i = 0; i < 3; ++i) EXPECT(runner.trial(key_of(kImage, *denoiser), 3) > 0);
     EXPECT_EQUAL(runner.graphs(), int64_t{2});
-    for (int i = 0; i < 3; ++i) EXPECT(runner.trial(kWide, 4) > 0);
+    for (int i = 0; i < 3; ++i) EXPECT(runner.trial(key_of(kWide, *denoiser), 4) > 0);
     EXPECT_EQUAL(runner.graphs(), int64_t{3});
   }
 }
@@ -76,8 +80,13 @@ TEST("every kind of UNet can be captured") {
   for (const auto& change : changes) {
     const auto denoiser = make_denoiser(model_pair(change).gpu);
     DeviceRunner runner(*denoiser);
-    for (int i = 0; i < 3; ++i) runner.trial(kImage, 2);
-    if (runner.graphs() != 1) failures += "\n  " + change.dump() + ": " + runner.capture_failure();
+    for (int i = 0; i < 3; ++i) runner.trial(key_of(kImage, *denoiser), 2);
+    int64_t wanted = 1;
+    if (denoiser->trial_labels(1).defined()) {
+      for (int i = 0; i < 3; ++i) runner.trial(key_of(kImage, *denoiser, /*guided=*/true), 2);
+      wanted = 2;
+    }
+    if (runner.graphs() != wanted) failures += "\n  " + change.dump() + ": " + runner.capture_failure();
   }
   EXPECT_EQUAL(failures, std::string());
 }
@@ -95,7 +104,7 @@ TEST("the same bits in any slot of a bucket, whatever the neighbours; near it in
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const auto denoiser = make_denoiser(model_pair(Json::object(), dtype).gpu);
     DeviceRunner runner(*denoiser);
-    for (int i = 0; i < 3; ++i) runner.trial(kImage, 4);
+    for (int i = 0; i < 3; ++i) runner.trial(key_of(kImage, *denoiser), 4);
     const auto first = samples(runner, *denoiser, {1, 2, 3});
     const auto turned = samples(runner, *denoiser, {3, 7, 1, 2});
     EXPECT(at::equal(turned[2], first[0]) && at::equal(turned[3], first[1]) && at::equal(turned[0], first[2]));
@@ -112,7 +121,7 @@ TEST("buckets beyond those kept are made again") {
   const FormulaOnGpu formula;
   DeviceRunner runner(formula);
   const auto before = samples(runner, formula, {1});
-  for (int64_t i = 1; i <= 80; ++i) EXPECT(runner.trial({3, 4, 4 * i}, 1) > 0);
+  for (int64_t i = 1; i <= 80; ++i) EXPECT(runner.trial(key_of({3, 4, 4 * i}, formula), 1) > 0);
   const auto after = samples(runner, formula, {1});
   EXPECT(at::equal(before[0], after[0]));
 }

@@ -26,6 +26,10 @@ describe('engine/batch-job', () => {
     assert.deepEqual(options({ scheduler: 'ddpm' }, defaults), { scheduler: 'ddpm', numInferenceSteps: 7, rng: 'torch' });
     assert.deepEqual(options({ timesteps: [5, 3, 0], eta: 1 }, defaults), { scheduler: 'ddim', timesteps: [5, 3, 0], eta: 1, rng: 'torch' });
     assert.deepEqual(options({ scheduler: 'ddpm', eta: 0, useClippedModelOutput: false }), { scheduler: 'ddpm', numInferenceSteps: 1000, rng: 'torch' });
+    const guided = { ...options({ classLabel: 2 }, defaults), guidanceScale: 3 };
+    assert.deepEqual(options({ classLabel: 2 }, { ...defaults, guidanceScale: 3 }), guided);
+    assert.deepEqual(options({ classLabel: 2, guidanceScale: 3, nullClassLabel: 9 }, defaults), { ...guided, nullClassLabel: 9 });
+    assert.deepEqual(options({ classLabel: 2, guidanceScale: 1 }, { ...defaults, guidanceScale: 3 }), options({ classLabel: 2 }, defaults));
     assert.deepEqual(options({ image: 'a/b.png' }), { ...options({}), image: 'a/b.png', strength: 0.8 });
   });
 
@@ -74,6 +78,10 @@ describe('engine/batch-job', () => {
     [{ id: 'a', scheduler: 'ddpm', eta: 0.5 }, /^eta goes with the scheduler ddim, got ddpm$/],
     [{ id: 'a', scheduler: 'ddpm', useClippedModelOutput: true }, /^useClippedModelOutput goes with the scheduler ddim, got ddpm$/],
     [{ id: 'a', classLabel: '3' }, /^classLabel must be an integer from 0 up, got "3"$/],
+    [{ id: 'a', classLabel: 1, guidanceScale: 0.5 }, /^guidanceScale must be a number from 1 \(none\) up, got 0\.5$/],
+    [{ id: 'a', guidanceScale: 2 }, /^guidanceScale 2 wants a classLabel$/],
+    [{ id: 'a', classLabel: 1, nullClassLabel: 0 }, /^nullClassLabel goes with a guidanceScale above 1$/],
+    [{ id: 'a', classLabel: 1, guidanceScale: 2, nullClassLabel: -1 }, /^nullClassLabel must be an integer from 0 up, got -1$/],
     [{ id: 'a', rng: 'mt19937' }, /^rng must be one of torch, philox, got "mt19937"$/],
     [{ id: 'a', priority: 'high' }, /^priority must be an integer, got "high"$/],
     [{ id: 'a', image: '../x.png' }, /^image must be a path that stays inside the folder of images, got "\.\.\/x\.png"$/],

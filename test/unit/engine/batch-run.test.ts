@@ -37,6 +37,32 @@ describe('engine/batch-run', () => {
       unet.dispose();
     }));
 
+  it('draws with guidance, of the line or of the defaults', () =>
+    inFolder(async (out) => {
+      const unet = tinyUNet({ ...GREY, numClassEmbeds: 4 });
+      const jobs: BatchJob[] = [
+        { id: 'own', seed: 5, classLabel: 1, guidanceScale: 6, nullClassLabel: 0 },
+        { id: 'default', seed: 5, classLabel: 1 },
+        { id: 'none', seed: 5, classLabel: 1, guidanceScale: 1 },
+      ];
+      const run = await batch({ jobs, out, unet, defaults: { numInferenceSteps: 4, guidanceScale: 3 } });
+      assert.deepEqual(counts(run), [3, 0, 0]);
+      const pipe = new DDIMPipeline({ unet, scheduler: new DDIMScheduler() });
+      const wanted = { own: { guidanceScale: 6, nullClassLabel: 0 }, default: { guidanceScale: 3 }, none: {} };
+      for (const [id, guidance] of Object.entries(wanted)) {
+        const options = { numInferenceSteps: 4, generator: new Generator({ seed: 5 }), classLabels: [1], ...guidance };
+        const { images } = await pipe.run(options);
+        assert.ok(largestDifference(await pixels(join(out, `${id}.png`)), images[0]!.data) <= 1, id);
+      }
+      const { images } = await recordsOf(run.manifest);
+      assert.deepEqual(images.map(({ id, options }) => [id, options.guidanceScale, options.nullClassLabel]).sort(), [
+        ['default', 3, undefined],
+        ['none', undefined, undefined],
+        ['own', 6, 0],
+      ]);
+      unet.dispose();
+    }));
+
   it('records every image, and what it was made with', () =>
     inFolder(async (out) => {
       const before = Date.now();
@@ -203,7 +229,8 @@ describe('engine/batch-run', () => {
         [{ engine: {} }, 'ERR_ARGUMENT', /^engine must be a SamplerEngine, got an object$/],
         [{ signal: {} }, 'ERR_ARGUMENT', /^signal must be an AbortSignal, got an object$/],
         [{ onProgress: 1 }, 'ERR_ARGUMENT', /^onProgress must be a function, got 1$/],
-        [{ defaults: { steps: 1 } }, 'ERR_ARGUMENT', /^defaults: unknown option "steps"; it wants numInferenceSteps, eta$/],
+        [{ defaults: { steps: 1 } }, 'ERR_ARGUMENT', /^defaults: unknown option "steps"; it wants numInferenceSteps, eta, guidanceScale$/],
+        [{ defaults: { guidanceScale: 0 } }, 'ERR_ARGUMENT', /^guidanceScale of defaults must be a number from 1 \(none\) up, got 0$/],
         [{ defaults: { eta: -1 } }, 'ERR_ARGUMENT', /^eta of defaults must be a number from 0 up, got -1$/],
       ];
       for (const [options, code, message] of wrong) {
