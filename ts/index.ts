@@ -67,6 +67,7 @@ export type {
   DDPMSchedulerConfig,
   PredictionType,
   PreviousTimestepRule,
+  SchedulerConfigInput,
   TimestepSpacing,
   VarianceType,
 } from './config/scheduler-config';
@@ -88,6 +89,7 @@ export {
   type TorchScriptLoadOptions,
   type UNet2DOptions,
   type UNet2DTarget,
+  type SaveOptions,
   type UNetForwardOptions,
   type UNetLike,
   type UNetLikeConfig,

@@ -12,7 +12,7 @@ async function main(): Promise<void> {
   // pipe = DDIMPipeline.from_pretrained("fashion-mnist-ddpm")
   const pipe = await DDIMPipeline.fromPretrained(join(__dirname, '../../models/fashion-mnist-ddpm'));
   // pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
-  pipe.scheduler = DDIMScheduler.fromConfig({ ...pipe.scheduler.config, timestepSpacing: 'trailing' });
+  pipe.scheduler = DDIMScheduler.fromConfig(pipe.scheduler.config, { timestepSpacing: 'trailing' });
 
   // generator = torch.Generator().manual_seed(0)
   const generator = new Generator().manualSeed(0);

@@ -16,8 +16,8 @@ async function main(): Promise<void> {
   const generator = Array.from({ length: Number(seeds) }, (_, seed) => new Generator({ seed }));
   const latents = randn([generator.length, 1, 32, 32], { generator });
   const draw = async (previousTimestepRule: 'stride' | 'schedule', clipSample: boolean, numInferenceSteps: number) => {
-    const config = { ...pipe.scheduler.config, timestepSpacing: 'linspace', previousTimestepRule, clipSample };
-    pipe.scheduler = DDIMScheduler.fromConfig(config);
+    const config = { timestepSpacing: 'linspace', previousTimestepRule, clipSample } as const;
+    pipe.scheduler = DDIMScheduler.fromConfig(pipe.scheduler.config, config);
     return (await pipe.run({ latents, numInferenceSteps, outputType: 'tensor' })).images;
   };
   const solution = await draw('schedule', false, Number(referenceSteps));

@@ -95,6 +95,15 @@ export type SchedulerKind = keyof SchedulerConfigs;
 /** The config of scheduler class `K`. */
 export type ConfigOf<K extends SchedulerKind> = SchedulerConfigs[K];
 
+type ConfigKey = { [K in SchedulerKind]: keyof ConfigOf<K> }[SchedulerKind];
+type ConfigValue<Key> = { [K in SchedulerKind]: Key extends keyof ConfigOf<K> ? ConfigOf<K>[Key] : never }[SchedulerKind];
+
+/**
+ * A config as `fromConfig` takes it: any scheduler's, in either spelling. What a file may hold beside the keys known here is
+ * looked at when it is read.
+ */
+export type SchedulerConfigInput = { readonly [Key in ConfigKey]?: ConfigValue<Key> } & { readonly [key: string]: unknown };
+
 // Each field's description is what an error message says the key wants; its default stands for a missing key.
 
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T, fallback: T[number]) =>

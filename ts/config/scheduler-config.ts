@@ -17,6 +17,7 @@ export type {
   DDPMSchedulerConfig,
   PredictionType,
   PreviousTimestepRule,
+  SchedulerConfigInput,
   SchedulerConfigs,
   SchedulerKind,
   ThresholdingConfig,
@@ -45,18 +46,21 @@ export interface ParsedSchedulerConfig<K extends SchedulerKind> {
  * either spelling, the file may be another scheduler's, and keys this class doesn't know are kept in `extra` as they
  * are; a known key with a value this class can't honour throws all the same. `undefined` stands for a missing key.
  *
+ * @param overrides keys, as of a constructor, that take the place of the file's
  * @throws ConfigError naming the key in the caller's spelling, what it got and what it wants.
  */
 export function parseSchedulerConfig<K extends SchedulerKind>(
   kind: K,
   input: unknown,
   source: 'constructor' | 'file',
+  overrides?: Partial<ConfigOf<K>>,
 ): ParsedSchedulerConfig<K> {
   const given = input === undefined && source === 'constructor' ? {} : input;
   if (!isPlainObject(given)) {
     throw new ConfigError(`the config of ${kind} must be a plain object, got ${describeNonObject(given)}`);
   }
   const entries = source === 'file' ? fileEntries(given) : constructorEntries(kind, given);
+  for (const [name, entry] of overridingEntries(kind, overrides)) entries.set(name, entry);
   honourSetAlphaToZero(kind, entries);
   const fields = SCHEDULER_FIELDS[kind];
   const config = parseFields(fields, entries) as unknown as ConfigOf<K>;
@@ -97,7 +101,31 @@ function fileEntries(given: Record<string, unknown>): Map<string, SpelledValue> 
   const defaulted = entries.get(USE_DEFAULT_VALUES)?.value;
   if (Array.isArray(defaulted)) for (const key of defaulted) entries.delete(snakeToCamel(String(key)));
   entries.delete(USE_DEFAULT_VALUES);
+  readNulls(entries);
+  // diffusers doesn't look at the name where the values are there.
+  if ((entries.get('trainedBetas')?.value ?? null) !== null && !isBetaSchedule(entries.get('betaSchedule')?.value)) {
+    entries.delete('betaSchedule');
+  }
   return entries;
+}
+
+const isBetaSchedule = (name: unknown): boolean => SCHEDULER_FIELDS.DDPMScheduler.betaSchedule.safeParse(name).success;
+
+/** null where Python's schedulers run with None: a flag that is not set, a bound that is not needed, the plain variance. */
+function readNulls(entries: Map<string, SpelledValue>): void {
+  for (const name of ['clipSample', 'thresholding', 'rescaleBetasZeroSnr', 'setAlphaToOne']) {
+    const entry = entries.get(name);
+    if (entry?.value === null) entries.set(name, { ...entry, value: false });
+  }
+  for (const name of ['clipSampleRange', 'sampleMaxValue', 'dynamicThresholdingRatio', 'varianceType']) {
+    if (entries.get(name)?.value === null) entries.delete(name);
+  }
+}
+
+function overridingEntries(kind: SchedulerKind, overrides: unknown): Map<string, SpelledValue> {
+  if (overrides === undefined) return new Map<string, SpelledValue>();
+  if (isPlainObject(overrides)) return constructorEntries(kind, overrides);
+  throw new ConfigError(`what overrides the config of ${kind} must be a plain object, got ${describeNonObject(overrides)}`);
 }
 
 /** A constructor's entries by key. @throws ConfigError for a key the class doesn't know. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { snakeToCamel } from './keys';
 import { parseUNetFields, UNET_FIELDS, type ParsedUNetConfig, type UNetConfig } from './unet-config';
 
 export type TimeEmbeddingType = (typeof TIME_EMBEDDING_TYPES)[number];
@@ -91,4 +92,13 @@ const FIELDS = {
  */
 export function parseUNet2DConfig(input: unknown): ParsedUNetConfig<UNet2DConfig> {
   return parseUNetFields<UNet2DConfig>(input, FIELDS);
+}
+
+/**
+ * What the addon says of a config, which names keys in snake_case, with the caller's spelling of them: camelCase, unless one
+ * of the keys is given in snake_case.
+ */
+export function inSpellingOf(input: UNet2DConfigInput, message: string): string {
+  if (Object.keys(input).some((key) => snakeToCamel(key) !== key)) return message;
+  return message.replace(/[a-z\d]+(?:_[a-z\d]+)+/g, (key) => (Object.hasOwn(FIELDS, snakeToCamel(key)) ? snakeToCamel(key) : key));
 }

@@ -1,3 +1,4 @@
+import type { SchedulerConfigInput } from '../config/scheduler-config';
 import type { DiffusionImage } from '../image';
 import type { Generator, Tensor } from '../tensor';
 import type { EngineScheduler } from './scheduler-of';
@@ -28,7 +29,7 @@ export interface EngineProgress<O extends EngineOutputType = EngineOutputType> {
 /** One image asked of a {@link SamplerEngine}. */
 export interface SampleRequest<O extends EngineOutputType = EngineOutputType> {
   /** A scheduler, or the config of one that names its class. It is not changed. */
-  scheduler: EngineScheduler | object;
+  scheduler: EngineScheduler | SchedulerConfigInput;
   /** How many steps, in 1 … numTrainTimesteps. Default 1000 for DDPM, else 50. */
   numInferenceSteps?: number;
   /** Timesteps of one's own instead: strictly descending integers (ascending for DDIMInverse). */

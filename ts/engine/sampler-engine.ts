@@ -29,7 +29,7 @@ export interface SamplerEngineOptions {
    */
   padBatches?: boolean;
   /** [C, H, W] of the requests that bring no latents or image. Default: the model's `inChannels` and `sampleSize`. */
-  shape?: readonly number[];
+  shape?: readonly [channels: number, height: number, width: number];
 }
 
 /** Bounds on what a typing error may allocate. */

@@ -1,6 +1,6 @@
 import { showValue } from '../arguments';
 import { isPlainObject, snakeToCamel } from '../config/keys';
-import type { SchedulerKind } from '../config/scheduler-config';
+import type { SchedulerConfigInput, SchedulerKind } from '../config/scheduler-config';
 import { ArgumentError, ConfigError } from '../errors';
 import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler } from '../schedulers';
 
@@ -15,7 +15,7 @@ const TELLING_KEYS = { varianceType: 'DDPMScheduler', setAlphaToOne: 'DDIMSchedu
 /** A scheduler's class and config, from itself or from its config. */
 export interface SchedulerSource {
   readonly kind: SchedulerKind;
-  readonly config: object;
+  readonly config: SchedulerConfigInput;
 }
 
 /**

@@ -2,6 +2,7 @@ export { MAX_FILE_BYTES } from './repository';
 export {
   componentFolder,
   DEFAULT_PATTERNS,
+  HUB_OPTION_KEYS,
   resolveModelFolder,
   type ChooseFiles,
   type HubOptions,

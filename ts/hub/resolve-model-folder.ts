@@ -38,7 +38,7 @@ export interface HubOptions {
 /** Picks the files to fetch out of the paths of a repository's files, for what patterns can't tell. */
 export type ChooseFiles = (paths: readonly string[]) => readonly string[];
 
-const OPTION_KEYS = [
+export const HUB_OPTION_KEYS = [
   'subfolder',
   'revision',
   'cacheDir',
@@ -68,7 +68,7 @@ export async function resolveModelFolder(
   options: HubOptions = {},
   choose?: ChooseFiles,
 ): Promise<string> {
-  checkOptions('resolveModelFolder', options, OPTION_KEYS);
+  checkOptions('resolveModelFolder', options, HUB_OPTION_KEYS);
   if (typeof folderOrRepo !== 'string' || folderOrRepo === '') {
     throw new ArgumentError(`a model must be named by a folder or a hub repository, got ${showValue(folderOrRepo)}`);
   }

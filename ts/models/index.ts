@@ -7,3 +7,4 @@ export {
 } from './torchscript-model';
 export { UNet2DModel, type UNet2DOptions, type UNet2DTarget } from './unet2d-model';
 export type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from './unet-like';
+export type { SaveOptions } from './weight-files';

@@ -9,7 +9,7 @@ import type { TorchScriptModel } from './torchscript-model';
 import type { UNetConfigSource } from './unet-config-source';
 import { checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
 import type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from './unet-like';
-import { CONFIG_FILE, DIFFUSERS_WEIGHTS, UNET_ARCHIVE } from './weight-files';
+import { checkSaveOptions, CONFIG_FILE, diffusersWeights, UNET_ARCHIVE, type SaveOptions } from './weight-files';
 
 /** The tensor in what a UNet's forward gives: itself, the first of a tuple, or diffusers' `sample`. */
 function sampleOf(output: unknown): Tensor {
@@ -110,11 +110,13 @@ export class TorchScriptUNet implements UNetLike {
    * Writes into a folder `unet.pt`, with the config in it, `config.json` and, for a UNet that
    * `scripts/export_torchscript.py` exported, the weights as safetensors: what Python's UNet2DModel loads.
    */
-  async savePretrained(folder: string): Promise<void> {
+  async savePretrained(folder: string, options?: SaveOptions): Promise<void> {
+    checkSaveOptions(options);
+    if (options?.variant !== undefined) throw new ArgumentError('variant goes with a UNet2DModel, not with a TorchScript model');
     const extraFiles: Record<string, string> = { ...this.model.extraFiles, 'config.json': this.source.text };
     const exported = exportMetadata(extraFiles['metadata.json']);
     if (exported !== undefined) {
-      await this.model.saveWeights(join(folder, DIFFUSERS_WEIGHTS));
+      await this.model.saveWeights(join(folder, diffusersWeights()));
       extraFiles['metadata.json'] = JSON.stringify({ ...exported, dtype: this.dtype }, null, 2);
     }
     await this.model.save(join(folder, UNET_ARCHIVE), extraFiles);

@@ -1,6 +1,7 @@
 import type { UNetConfig } from '../config/unet-config';
 import type { DType } from '../native/addon-types';
 import type { Tensor } from '../tensor';
+import type { SaveOptions } from './weight-files';
 
 /** What a sampler reads of a UNet's config: channels and size of the samples, and whatever else the model states. */
 export type UNetLikeConfig = Readonly<
@@ -38,7 +39,7 @@ export interface UNetLike {
   /** Moves or casts the model in place; calls under way finish with the old weights. */
   to(options: { device?: string; dtype?: DType }): Promise<this>;
   /** Writes the model into a folder, made where missing, from which it loads again. */
-  savePretrained(folder: string): Promise<void>;
+  savePretrained(folder: string, options?: SaveOptions): Promise<void>;
   /** Frees the model; calls under way finish. Idempotent. */
   dispose(): void;
 }

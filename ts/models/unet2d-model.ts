@@ -2,7 +2,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { checkFolder, checkOptions, showValue } from '../arguments';
 import { readJsonFile, writeJsonFile } from '../config/json-file';
-import { parseUNet2DConfig, type UNet2DConfig, type UNet2DConfigInput } from '../config/unet2d-config';
+import { inSpellingOf, parseUNet2DConfig, type UNet2DConfig, type UNet2DConfigInput } from '../config/unet2d-config';
 import { toDiskUNetConfig, type ParsedUNetConfig } from '../config/unet-config';
 import { ArgumentError, ConfigError, DTypeError, NotFoundError, throwIfAborted } from '../errors';
 import { writeError } from '../files/atomic-write';
@@ -17,7 +17,17 @@ import { abortable } from './abortable';
 import { readTorchScriptRecords } from './torchscript-records';
 import { checkClassLabels, checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
 import type { UNetForwardOptions, UNetLike, UNetTimestep } from './unet-like';
-import { checkWeightsChoice, CONFIG_FILE, DIFFUSERS_WEIGHTS, unetFilesOf, weightsIn, type WeightsChoice } from './weight-files';
+import {
+  checkSaveOptions,
+  checkWeightsChoice,
+  CONFIG_FILE,
+  diffusersWeights,
+  removeShards,
+  unetFilesOf,
+  weightsIn,
+  type SaveOptions,
+  type WeightsChoice,
+} from './weight-files';
 
 /** Where a UNet2DModel computes and in what. */
 export interface UNet2DTarget {
@@ -130,7 +140,11 @@ export class UNet2DModel implements UNetLike {
       throw new ArgumentError(`${name}: generator must be a Generator, got ${showValue(generator)}`);
     }
     const parsed = parseUNet2DConfig(config);
-    return new UNet2DModel(parsed, addon().createUNet(toText(parsed), generator?.[HANDLE], dtype, device), null);
+    try {
+      return new UNet2DModel(parsed, addon().createUNet(toText(parsed), generator?.[HANDLE], dtype, device), null);
+    } catch (error) {
+      throw error instanceof ConfigError ? new ConfigError(inSpellingOf(config, error.message), { cause: error }) : error;
+    }
   }
 
   /**
@@ -230,18 +244,24 @@ export class UNet2DModel implements UNetLike {
 
   /**
    * Writes `config.json` and `diffusion_pytorch_model.safetensors`, in the model's dtype, into a folder (made where
-   * missing): what Python's `UNet2DModel.from_pretrained` loads. Each file is written whole or not at all.
+   * missing): what Python's `UNet2DModel.from_pretrained` loads. Each file is written whole or not at all; shards of an
+   * earlier model there are taken away.
    *
+   * @param options.variant a word in the name of the weights' file, as `'fp16'`
    * @returns a promise that rejects with ERR_ARGUMENT if the folder can't be written, ERR_DISPOSED.
    */
-  async savePretrained(folder: string): Promise<void> {
+  async savePretrained(folder: string, options: SaveOptions = {}): Promise<void> {
     checkFolder(folder);
+    checkSaveOptions(options);
     if (!this.handle.disposed) {
       await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
         throw writeError(folder, cause);
       });
     }
-    await this.handle.save(join(folder, DIFFUSERS_WEIGHTS));
+    await this.handle.save(join(folder, diffusersWeights(options.variant)));
+    await removeShards(folder, options).catch((cause: unknown) => {
+      throw writeError(folder, cause);
+    });
     await writeJsonFile(join(folder, CONFIG_FILE), toDiskUNetConfig(this.parsed));
   }
 

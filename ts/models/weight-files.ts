@@ -1,6 +1,6 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { showValue } from '../arguments';
+import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, CheckpointError, NotFoundError } from '../errors';
 
 /** Which of the copies of a model's weights is wanted. */
@@ -20,7 +20,32 @@ export interface WeightFiles {
 const STEM = 'diffusion_pytorch_model';
 
 /** Where diffusers keeps a model's weights. */
-export const DIFFUSERS_WEIGHTS = `${STEM}.safetensors`;
+export const diffusersWeights = (variant?: string): string =>
+  variant === undefined ? `${STEM}.safetensors` : `${STEM}.${variant}.safetensors`;
+
+/** Options of `savePretrained`. */
+export interface SaveOptions {
+  /** A word in the name of the weights' file, as `'fp16'`: diffusion_pytorch_model.fp16.safetensors. Default: none. */
+  variant?: string;
+}
+
+/** @throws ArgumentError */
+export function checkSaveOptions(options: SaveOptions | undefined): void {
+  checkOptions('savePretrained', options, ['variant']);
+  if (options !== undefined) checkWeightsChoice(options);
+}
+
+/**
+ * Takes away what an earlier, sharded copy of the same weights left beside the file that has just been written: Python would
+ * read that.
+ */
+export async function removeShards(folder: string, { variant }: SaveOptions): Promise<void> {
+  const [index] = weightNames({ useSafetensors: true, ...(variant === undefined ? {} : { variant }) });
+  const names = await readdir(folder);
+  const shards = names.filter(isShardOf(index!, variant === undefined ? {} : { variant }));
+  // The index first: shards without it are nobody's.
+  for (const name of [index!, ...shards]) await rm(join(folder, name), { force: true });
+}
 
 /** The TorchScript archive in a UNet's folder. */
 export const UNET_ARCHIVE = 'unet.pt';
@@ -31,7 +56,7 @@ export const CONFIG_FILE = 'config.json';
 export function weightNames({ variant, useSafetensors }: WeightsChoice): string[] {
   const between = variant === undefined ? '' : `.${variant}`;
   const kinds = [...(useSafetensors === false ? [] : ['safetensors']), ...(useSafetensors === true ? [] : ['bin'])];
-  return kinds.flatMap((kind) => [`${STEM}${between}.${kind}`, `${STEM}.${kind}.index${between}.json`]);
+  return kinds.flatMap((kind) => [`${STEM}.${kind}.index${between}.json`, `${STEM}${between}.${kind}`]);
 }
 
 /** The files of a folder (or of a repository's folder) that hold the weights; undefined where there are none. */

@@ -36,7 +36,7 @@ function ddimStep({ eta, useClippedModelOutput }: DDIMRunOptions, batchSize: num
  * @example
  * const pipe = await DDIMPipeline.fromPretrained('models/fashion-mnist-ddpm');
  * const { images } = await pipe.run({ batchSize: 4, numInferenceSteps: 20 });
- * await images[0].save('sample.png');
+ * await images[0]!.save('sample.png');
  */
 export class DDIMPipeline extends UNetPipeline<DDIMScheduler> {
   protected override readonly className = 'DDIMPipeline';
@@ -57,12 +57,12 @@ export class DDIMPipeline extends UNetPipeline<DDIMScheduler> {
   }
 
   /**
-   * Reads a pipeline, DDPM's or DDIM's, from a folder in diffusers' format or from a hub repository.
+   * Reads a UNet and any scheduler's config, as DDIM's, from a folder in diffusers' format or from a hub repository.
    *
    * @throws NotFoundError, NetworkError, CheckpointError, ConfigError, DeviceError, DTypeError
    */
   static async fromPretrained(folderOrRepo: string, options: PipelineOptions = {}): Promise<DDIMPipeline> {
-    return new DDIMPipeline(await loadPipelineParts(folderOrRepo, options));
+    return new DDIMPipeline(await loadPipelineParts(folderOrRepo, options, 'DDIMPipeline'));
   }
 
   /** Draws images in 50 steps, unless told otherwise. Rejects before any work for a wrong option. */

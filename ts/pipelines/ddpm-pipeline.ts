@@ -40,7 +40,7 @@ export class DDPMPipeline extends UNetPipeline<DDPMScheduler | DDIMScheduler> {
    * @throws NotFoundError, NetworkError, CheckpointError, ConfigError, DeviceError, DTypeError
    */
   static async fromPretrained(folderOrRepo: string, options: PipelineOptions = {}): Promise<DDPMPipeline> {
-    return new DDPMPipeline(await loadPipelineParts(folderOrRepo, options));
+    return new DDPMPipeline(await loadPipelineParts(folderOrRepo, options, 'DDPMPipeline'));
   }
 
   /** Draws images in 1000 steps, unless told otherwise. Rejects before any work for a wrong option. */

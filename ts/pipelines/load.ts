@@ -28,32 +28,45 @@ const OPTION_KEYS = [
 ] as const; // prettier-ignore
 
 export interface PipelineParts {
-  /** The class that `model_index.json` names; DDPMPipeline for a folder without one. */
-  pipelineClass: PipelineClass;
   unet: UNetLike;
   scheduler: DDPMScheduler | DDIMScheduler;
 }
 
-async function readPipelineClass(folder: string): Promise<PipelineClass> {
-  let index: Record<string, unknown>;
+type Index = Readonly<Record<string, unknown>> | undefined;
+
+/** What `model_index.json` holds. The first google/ddpm-* have none: a bare UNet with its scheduler. */
+async function readIndex(folder: string): Promise<Index> {
   try {
-    index = await readJsonFile(join(folder, MODEL_INDEX_FILE));
+    return await readJsonFile(join(folder, MODEL_INDEX_FILE));
   } catch (error) {
-    // A bare UNet with its scheduler, as the first google/ddpm-* checkpoints, has no index.
-    if (error instanceof NotFoundError) return 'DDPMPipeline';
+    if (error instanceof NotFoundError) return undefined;
     throw error;
   }
+}
+
+/** The class that the index names; DDPMPipeline where there is none. */
+function pipelineClassOf(index: Index, folder: string): PipelineClass {
+  if (index === undefined) return 'DDPMPipeline';
   const name = index['_class_name'];
   const known = PIPELINE_CLASSES.find((one) => one === name);
   if (known !== undefined) return known;
   throw new CheckpointError(
-    `${join(folder, MODEL_INDEX_FILE)}: _class_name must be one of ${PIPELINE_CLASSES.join(', ')}, got ${showValue(name)}`,
+    `${join(folder, MODEL_INDEX_FILE)}: _class_name must be one of ${PIPELINE_CLASSES.join(', ')}, got ${showValue(name)}; ` +
+      'DDIMPipeline.fromPretrained takes its UNet and its scheduler\'s config all the same',
   );
 }
 
-async function readScheduler(folder: string): Promise<DDPMScheduler | DDIMScheduler> {
+/** The scheduler's class: as in Python the index's, and where that has none the config's. */
+function schedulerClassOf(index: Index, config: Readonly<Record<string, unknown>>): unknown {
+  const scheduler = index?.['scheduler'];
+  const named: unknown = Array.isArray(scheduler) ? scheduler[1] : undefined;
+  return named ?? config['_class_name'] ?? 'DDPMScheduler';
+}
+
+async function readScheduler(folder: string, index: Index, chosen: PipelineClass): Promise<DDPMScheduler | DDIMScheduler> {
   const config = await readSchedulerConfig(folder);
-  const name = config['_class_name'] ?? 'DDPMScheduler';
+  // Any class's config turns into DDIM's there.
+  const name = chosen === 'DDIMPipeline' ? 'DDIMScheduler' : schedulerClassOf(index, config);
   if (name === 'DDIMScheduler') return DDIMScheduler.fromConfig(config);
   if (name === 'DDPMScheduler') return DDPMScheduler.fromConfig(config);
   throw new CheckpointError(
@@ -72,8 +85,16 @@ function pipelineFilesOf(paths: readonly string[], subfolder: string | undefined
   return [...new Set([...configs, ...(unet === null ? [] : unetFilesOf(paths, folder, unet))])];
 }
 
-/** Reads a pipeline's parts from a folder in diffusers' format or from a hub repository. */
-export async function loadPipeline(folderOrRepo: string, options: PipelineOptions = {}): Promise<PipelineParts> {
+/**
+ * Reads a pipeline's parts from a folder in diffusers' format or from a hub repository.
+ *
+ * @param chosen the caller's class; default: the one that the folder names.
+ */
+export async function loadPipeline(
+  folderOrRepo: string,
+  options: PipelineOptions = {},
+  chosen?: PipelineClass,
+): Promise<PipelineParts & { pipelineClass: PipelineClass }> {
   checkOptions('fromPretrained', options, OPTION_KEYS);
   const { dtype, device, unet, scheduler, variant, useSafetensors, ...hub } = options;
   const target = { ...(dtype === undefined ? {} : { dtype }), ...(device === undefined ? {} : { device }) };
@@ -87,19 +108,17 @@ export async function loadPipeline(folderOrRepo: string, options: PipelineOption
   const folder = await resolveModelFolder(folderOrRepo, hub, (paths) =>
     pipelineFilesOf(paths, hub.subfolder, unet === undefined ? choice : null),
   );
-  const pipelineClass = await readPipelineClass(folder);
+  const index = await readIndex(folder);
+  const pipelineClass = chosen ?? pipelineClassOf(index, folder);
   return {
     pipelineClass,
-    scheduler: scheduler ?? (await readScheduler(folder)),
+    scheduler: scheduler ?? (await readScheduler(folder, index, pipelineClass)),
     unet: unet ?? (await loadUNet(folder, { ...target, ...choice })),
   };
 }
 
 /** {@link loadPipeline} for a class that the caller has chosen. */
-export async function loadPipelineParts(
-  folderOrRepo: string,
-  options: PipelineOptions,
-): Promise<Pick<PipelineParts, 'unet' | 'scheduler'>> {
-  const { unet, scheduler } = await loadPipeline(folderOrRepo, options);
+export async function loadPipelineParts(folderOrRepo: string, options: PipelineOptions, chosen: PipelineClass): Promise<PipelineParts> {
+  const { unet, scheduler } = await loadPipeline(folderOrRepo, options, chosen);
   return { unet, scheduler };
 }

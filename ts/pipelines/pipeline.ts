@@ -3,9 +3,11 @@ import { mkdir } from 'node:fs/promises';
 import { checkFolder, checkOptions } from '../arguments';
 import { writeJsonFile } from '../config/json-file';
 import { DIFFUSERS_VERSION } from '../config/scheduler-config';
+import { ArgumentError } from '../errors';
 import { writeError } from '../files/atomic-write';
-import type { UNetLike } from '../models';
+import type { SaveOptions, UNetLike } from '../models';
 import { checkUNet } from '../models/check-unet';
+import { checkSaveOptions } from '../models/weight-files';
 import type { DType } from '../native/addon-types';
 import { DDIMScheduler, type DDPMScheduler } from '../schedulers';
 import type { JumpOptions } from '../schedulers/scheduler';
@@ -26,6 +28,9 @@ export type StepOptions = Pick<JumpOptions, 'eta' | 'useClippedModelOutput'>;
 
 /** @throws ArgumentError for what a constructor can't be given; the scheduler is the class's own to check. */
 export function checkParts(className: string, parts: { unet: UNetLike; scheduler: unknown }): void {
+  if (typeof parts === 'object' && parts !== null && 'forward' in parts) {
+    throw new ArgumentError(`${className} wants one object, got a UNet: new ${className}({ unet, scheduler })`);
+  }
   checkOptions(className, parts ?? null, ['unet', 'scheduler']);
   checkUNet(parts.unet);
 }
@@ -76,14 +81,16 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
   /**
    * Writes the pipeline in diffusers' folder format: model_index.json, scheduler/ and unet/.
    *
+   * @param options.variant a word in the name of the weights' file, as `'fp16'`
    * @throws ArgumentError if the folder can't be written.
    */
-  async savePretrained(folder: string): Promise<void> {
+  async savePretrained(folder: string, options?: SaveOptions): Promise<void> {
     checkFolder(folder);
+    checkSaveOptions(options);
     await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
       throw writeError(folder, cause);
     });
-    await this.unet.savePretrained(join(folder, 'unet'));
+    await this.unet.savePretrained(join(folder, 'unet'), ...(options === undefined ? [] : [options]));
     await this.scheduler.savePretrained(join(folder, 'scheduler'));
     await writeJsonFile(join(folder, MODEL_INDEX_FILE), {
       _class_name: this.className,

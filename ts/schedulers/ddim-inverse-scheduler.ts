@@ -1,5 +1,5 @@
 import { checkOptions } from '../arguments';
-import { parseSchedulerConfig, type DDIMInverseSchedulerConfig } from '../config/scheduler-config';
+import { parseSchedulerConfig, type SchedulerConfigInput, type DDIMInverseSchedulerConfig } from '../config/scheduler-config';
 import type { HubOptions } from '../hub';
 import type { Tensor } from '../tensor';
 import { readSchedulerConfig, Scheduler, type SchedulerOutput } from './scheduler';
@@ -29,9 +29,14 @@ export class DDIMInverseScheduler extends Scheduler<'DDIMInverseScheduler'> {
     super('DDIMInverseScheduler', config);
   }
 
-  /** A scheduler of any scheduler's config, in either spelling; keys of other classes are kept and ignored. */
-  static fromConfig(config: object): DDIMInverseScheduler {
-    const parsed = parseSchedulerConfig('DDIMInverseScheduler', config, 'file');
+  /**
+   * A scheduler of any scheduler's config, in either spelling; keys of other classes are kept and ignored.
+   *
+   * @param overrides keys of this class in place of the config's, as the keywords of Python's `from_config`
+   * @throws ConfigError naming the key, what it got and what it wants.
+   */
+  static fromConfig(config: SchedulerConfigInput, overrides?: Partial<DDIMInverseSchedulerConfig>): DDIMInverseScheduler {
+    const parsed = parseSchedulerConfig('DDIMInverseScheduler', config, 'file', overrides);
     return new DDIMInverseScheduler(parsed.config).keepExtra(parsed.extra);
   }
 

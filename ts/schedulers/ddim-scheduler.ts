@@ -1,5 +1,5 @@
 import { checkOptions } from '../arguments';
-import { parseSchedulerConfig, type DDIMSchedulerConfig } from '../config/scheduler-config';
+import { parseSchedulerConfig, type SchedulerConfigInput, type DDIMSchedulerConfig } from '../config/scheduler-config';
 import type { HubOptions } from '../hub';
 import type { Tensor } from '../tensor';
 import type { DDPMStepOptions } from './ddpm-scheduler';
@@ -37,9 +37,14 @@ export class DDIMScheduler extends Scheduler<'DDIMScheduler'> {
     super('DDIMScheduler', config);
   }
 
-  /** A scheduler of any scheduler's config, in either spelling; keys of other classes are kept and ignored. */
-  static fromConfig(config: object): DDIMScheduler {
-    const parsed = parseSchedulerConfig('DDIMScheduler', config, 'file');
+  /**
+   * A scheduler of any scheduler's config, in either spelling; keys of other classes are kept and ignored.
+   *
+   * @param overrides keys of this class in place of the config's, as the keywords of Python's `from_config`
+   * @throws ConfigError naming the key, what it got and what it wants.
+   */
+  static fromConfig(config: SchedulerConfigInput, overrides?: Partial<DDIMSchedulerConfig>): DDIMScheduler {
+    const parsed = parseSchedulerConfig('DDIMScheduler', config, 'file', overrides);
     return new DDIMScheduler(parsed.config).keepExtra(parsed.extra);
   }
 

@@ -1,5 +1,5 @@
 import { checkOptions } from '../arguments';
-import { parseSchedulerConfig, type DDPMSchedulerConfig } from '../config/scheduler-config';
+import { parseSchedulerConfig, type SchedulerConfigInput, type DDPMSchedulerConfig } from '../config/scheduler-config';
 import type { HubOptions } from '../hub';
 import type { Generator, Tensor } from '../tensor';
 import { readSchedulerConfig, Scheduler, type SchedulerOutput } from './scheduler';
@@ -33,9 +33,14 @@ export class DDPMScheduler extends Scheduler<'DDPMScheduler'> {
     super('DDPMScheduler', config);
   }
 
-  /** A scheduler of any scheduler's config, in either spelling; keys of other classes are kept and ignored. */
-  static fromConfig(config: object): DDPMScheduler {
-    const parsed = parseSchedulerConfig('DDPMScheduler', config, 'file');
+  /**
+   * A scheduler of any scheduler's config, in either spelling; keys of other classes are kept and ignored.
+   *
+   * @param overrides keys of this class in place of the config's, as the keywords of Python's `from_config`
+   * @throws ConfigError naming the key, what it got and what it wants.
+   */
+  static fromConfig(config: SchedulerConfigInput, overrides?: Partial<DDPMSchedulerConfig>): DDPMScheduler {
+    const parsed = parseSchedulerConfig('DDPMScheduler', config, 'file', overrides);
     return new DDPMScheduler(parsed.config).keepExtra(parsed.extra);
   }
 

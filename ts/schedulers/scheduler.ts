@@ -3,7 +3,7 @@ import { checkFolder, checkOptions, showValue } from '../arguments';
 import { readJsonFile, writeJsonFile } from '../config/json-file';
 import { parseSchedulerConfig, toDiskConfig, type ConfigOf, type SchedulerKind } from '../config/scheduler-config';
 import { ArgumentError, NotFoundError, TimestepError } from '../errors';
-import { componentFolder, resolveModelFolder, type HubOptions } from '../hub';
+import { componentFolder, HUB_OPTION_KEYS, resolveModelFolder, type HubOptions } from '../hub';
 import { addon } from '../native/addon';
 import type { PlanHandle, SchedulerHandle, StepCall, StepResult } from '../native/addon-types';
 import { Tensor, type Generator } from '../tensor';
@@ -234,6 +234,7 @@ export async function readSchedulerConfig(
   folderOrRepo: string,
   options: HubOptions = {},
 ): Promise<Record<string, unknown>> {
+  checkOptions('fromPretrained', options, HUB_OPTION_KEYS);
   const root = await resolveModelFolder(folderOrRepo, { allowPatterns: [`*${SCHEDULER_FILE}`], ...options });
   // A pipeline's folder keeps it in scheduler/, a scheduler's own folder at the top.
   const folder = options.subfolder === undefined ? await componentFolder(root, 'scheduler') : root;

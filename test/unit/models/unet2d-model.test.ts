@@ -54,8 +54,8 @@ describe('models/UNet2DModel', () => {
       [{ midBlockType: 'UNetMidBlock2DCrossAttn' }, /^midBlockType must be null or one of UNetMidBlock2D, got/],
       [{ classEmbedType: 'projection' }, /^classEmbedType must be null or one of timestep, identity, got "projection"$/],
       [{ downsampleType: 'pool' }, /^downsampleType must be one of conv, resnet, got "pool"$/],
-      [{ blockOutChannels: [8, 16, 32] }, /block_out_channels|blockOutChannels/],
-      [{ normNumGroups: 3 }, /norm_num_groups/],
+      [{ blockOutChannels: [8, 16, 32] }, /^downBlockTypes must have one entry for each of the 3 blockOutChannels/],
+      [{ normNumGroups: 3 }, /^normNumGroups must divide/],
     ];
     for (const [change, message] of refused) {
       it(`refuses ${JSON.stringify(change)} by name`, () => {
@@ -68,6 +68,11 @@ describe('models/UNet2DModel', () => {
         });
       });
     }
+
+    it('names keys in snake_case where one is given so', () => {
+      const config = { block_out_channels: [8, 16, 32] as const, downBlockTypes: ['DownBlock2D'] as const };
+      assert.throws(() => UNet2DModel.fromConfig(config), { code: 'ERR_CONFIG', message: /^down_block_types must have one entry/ });
+    });
 
     it('refuses wrong options', () => {
       const wrong = (options: object, code: string, message: RegExp) =>
@@ -144,9 +149,31 @@ describe('models/UNet2DModel', () => {
       const variant = await UNet2DModel.fromPretrained(path, { variant: 'fp16' });
       assert.deepEqual(await predictionOf(variant), await predictionOf(other));
 
+      // As Python does, which reads the index where there is one.
+      await writeSafetensors(join(path, WEIGHTS), others);
+      assert.deepEqual(await predictionOf(await UNet2DModel.fromPretrained(path)), expected);
+
       await writeSafetensors(join(path, 'diffusion_pytorch_model.ema.safetensors'), others);
       const ema = await UNet2DModel.fromPretrained(path, { variant: 'ema' });
       assert.deepEqual(await predictionOf(ema), await predictionOf(other));
+    });
+
+    it('saved over shards take their place, those of a variant stay', async () => {
+      const path = await emptyUNet('over-shards');
+      const tensors = await readSafetensors(join(folder, 'unet', WEIGHTS));
+      await writeShards(path, tensors);
+      await writeShards(path, tensors, '.fp16');
+      const before = (await readdir(path)).filter((name) => name.includes('fp16'));
+      const other = tinyUNet({}, 5);
+      await other.savePretrained(path);
+      assert.deepEqual((await readdir(path)).sort(), [...before, 'config.json', WEIGHTS].sort());
+      assert.deepEqual(await predictionOf(await UNet2DModel.fromPretrained(path)), await predictionOf(other));
+      await other.savePretrained(path, { variant: 'fp16' });
+      const variant = WEIGHTS.replace('.', '.fp16.');
+      assert.deepEqual((await readdir(path)).sort(), ['config.json', WEIGHTS, variant].sort());
+      assert.deepEqual(await predictionOf(await UNet2DModel.fromPretrained(path, { variant: 'fp16' })), await predictionOf(other));
+      await rejects(() => other.savePretrained(path, { variant: '../x' }), 'ERR_ARGUMENT', /variant must be a word/);
+      await rejects(() => other.savePretrained(path, { safeSerialization: false } as never), 'ERR_ARGUMENT', /unknown option "safeSerialization"/);
     });
 
     it('read a .bin, and prefer safetensors to it', async () => {
@@ -196,12 +223,12 @@ describe('models/UNet2DModel', () => {
       await rejects(
         () => UNet2DModel.fromPretrained(path),
         'ERR_NOT_FOUND',
-        /none of diffusion_pytorch_model\.safetensors, diffusion_pytorch_model\.safetensors\.index\.json, diffusion_pytorch_model\.bin, diffusion_pytorch_model\.bin\.index\.json; it holds no weights/,
+        /none of diffusion_pytorch_model\.safetensors\.index\.json, diffusion_pytorch_model\.safetensors, diffusion_pytorch_model\.bin\.index\.json, diffusion_pytorch_model\.bin; it holds no weights/,
       );
       await rejects(
         () => UNet2DModel.fromPretrained(folder, { variant: 'fp16' }),
         'ERR_NOT_FOUND',
-        /no variant "fp16" \(none of diffusion_pytorch_model\.fp16\.safetensors, diffusion_pytorch_model\.safetensors\.index\.fp16\.json, .*\); it holds diffusion_pytorch_model\.safetensors/,
+        /no variant "fp16" \(none of diffusion_pytorch_model\.safetensors\.index\.fp16\.json, diffusion_pytorch_model\.fp16\.safetensors, .*\); it holds diffusion_pytorch_model\.safetensors/,
       );
       await writeFile(join(path, WEIGHTS), 'hello');
       await rejects(() => UNet2DModel.fromPretrained(path), 'ERR_CHECKPOINT', /diffusion_pytorch_model\.safetensors/);

@@ -132,6 +132,7 @@ describe('pipelines: wrong parts', () => {
       const make = (parts: unknown) => () => new Pipeline(parts as never);
       const scheduler = new DDPMScheduler();
       throwsCode(make(undefined), 'ERR_ARGUMENT', new RegExp(`${name}: options must be an object, got null`));
+      throwsCode(make(new TinyUNet()), 'ERR_ARGUMENT', new RegExp(`${name} wants one object, got a UNet: new ${name}\\(\\{ unet, scheduler`));
       throwsCode(make({ scheduler }), 'ERR_ARGUMENT', /unet must be a model with config and forward, got undefined/);
       throwsCode(make({ unet: 'unet.pt', scheduler }), 'ERR_ARGUMENT', /unet must be .* got "unet\.pt"/);
       throwsCode(make({ unet: { config: {} }, scheduler }), 'ERR_ARGUMENT', /unet must be .* got an object/);

@@ -140,22 +140,8 @@ describe('pipelines: fromPretrained', () => {
         await rejects(() => load(file), 'ERR_ARGUMENT', /file must be a folder or a hub repository, got a file/);
       });
       const broken: [Json | string | null, Json | null, string, RegExp][] = [
-        [
-          { _class_name: 'StableDiffusionPipeline' },
-          {},
-          'ERR_CHECKPOINT',
-          /model_index\.json: _class_name must be one of DDPMPipeline, DDIMPipeline, got "StableDiffusionPipeline"/,
-        ],
-        [{}, {}, 'ERR_CHECKPOINT', /_class_name must be one of DDPMPipeline, DDIMPipeline, got undefined/],
-        [{ _class_name: ['DDIMPipeline'] }, {}, 'ERR_CHECKPOINT', /_class_name must be one of/],
         ['{ "_class_name":', {}, 'ERR_CHECKPOINT', /model_index\.json is not valid JSON/],
         ['[]', {}, 'ERR_CHECKPOINT', /model_index\.json must hold a JSON object/],
-        [
-          { _class_name: 'DDPMPipeline' },
-          { _class_name: 'PNDMScheduler' },
-          'ERR_CHECKPOINT',
-          /has a scheduler of class "PNDMScheduler"; there are DDPMScheduler and DDIMScheduler/,
-        ],
         [{ _class_name: 'DDPMPipeline' }, { beta_schedule: 'cosine' }, 'ERR_CONFIG', /beta_schedule/],
         [{ _class_name: 'DDPMPipeline' }, null, 'ERR_NOT_FOUND', /holds no scheduler_config\.json/],
       ];
@@ -168,8 +154,43 @@ describe('pipelines: fromPretrained', () => {
       await inFolder(async (folder) => {
         await mkdir(join(folder, 'unet'));
         await writeFile(join(folder, 'scheduler_config.json'), '{}');
-        await rejects(() => load(folder), 'ERR_NOT_FOUND', /unet has none of diffusion_pytorch_model\.safetensors,/);
+        await rejects(() => load(folder), 'ERR_NOT_FOUND', /unet has none of .*diffusion_pytorch_model\.safetensors,/);
       });
+    });
+
+    it(`${name} takes the scheduler's class from model_index.json, else from its config`, async () => {
+      const load = async (index: Json | null, scheduler: Json) => {
+        let read: unknown;
+        await inFolder(async (folder) => {
+          read = (await loader.fromPretrained(await makeFolder(folder, index, scheduler), { unet })).scheduler;
+        });
+        return read;
+      };
+      const named = (scheduler: string) => ({ _class_name: 'DDPMPipeline', scheduler: ['diffusers', scheduler] });
+      const other = name === 'DDIMPipeline' ? DDIMScheduler : DDPMScheduler;
+      assert.ok((await load(named('DDIMScheduler'), { _class_name: 'DDPMScheduler' })) instanceof DDIMScheduler);
+      assert.ok((await load(named('DDIMScheduler'), {})) instanceof DDIMScheduler);
+      assert.ok((await load(named('DDPMScheduler'), { _class_name: 'DDIMScheduler' })) instanceof other);
+      assert.ok((await load({ _class_name: 'DDPMPipeline' }, { _class_name: 'DDIMScheduler' })) instanceof DDIMScheduler);
+      assert.ok((await load(null, {})) instanceof other);
+      for (const [index, config] of [[named('PNDMScheduler'), {}], [null, { _class_name: 'PNDMScheduler' }]] as const) {
+        if (name === 'DDIMPipeline') {
+          const read = await load(index, { ...config, beta_end: 0.01 });
+          assert.ok(read instanceof DDIMScheduler && read.config.betaEnd === 0.01);
+        } else {
+          await rejects(() => load(index, config), 'ERR_CHECKPOINT', /has a scheduler of class "PNDMScheduler"; there are DDPMScheduler/);
+        }
+      }
+    });
+
+    it(`${name} of a folder with another pipeline's name`, async () => {
+      for (const index of [{ _class_name: 'MyPipeline' }, {}, { _class_name: ['DDIMPipeline'] }]) {
+        await inFolder(async (folder) => {
+          const load = async () => loader.fromPretrained(await makeFolder(folder, index), { unet });
+          if (name !== 'DiffusionPipeline') assert.equal((await load()).unet, unet);
+          else await rejects(load, 'ERR_CHECKPOINT', /model_index\.json: _class_name must be one of DDPMPipeline, DDIMPipeline, got (?:"MyPipeline"|undefined|\[)/);
+        });
+      }
     });
 
     it(`${name} refuses unknown options and parts that are none`, async () => {

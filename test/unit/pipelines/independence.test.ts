@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { DDIMInverseScheduler, DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, type Tensor } from '../../../ts/index';
+import { DDIMInverseScheduler, DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, type SchedulerConfigInput, type Tensor } from '../../../ts/index';
 import { assertSame, fresh, MODEL, seeded, throwsCode, TinyUNet } from './helpers';
 
 describe('pipelines: runs at once', () => {
@@ -123,7 +123,7 @@ describe('pipelines: scheduler', () => {
   });
 
   it('of a config in either spelling is the same; two spellings that differ are refused', async () => {
-    const run = async (config: object) => {
+    const run = async (config: SchedulerConfigInput) => {
       const pipe = new DDIMPipeline({ unet: new TinyUNet(), scheduler: DDIMScheduler.fromConfig(config) });
       return (await pipe.run({ numInferenceSteps: 4, generator: fresh(1), outputType: 'tensor' })).images;
     };

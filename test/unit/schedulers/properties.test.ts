@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler, DiffusersError, cat } from '../../../ts/index';
+import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler, DiffusersError, cat, type SchedulerConfigInput } from '../../../ts/index';
 import { fresh, noise, numbers } from './helpers';
 
 const unit = fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(0, 1, 1e-4, 0.02, 1e-12, 1e-300));
@@ -82,7 +82,7 @@ describe('schedulers: whatever fromConfig takes, the results are finite or it th
         fc.boolean(),
         (given, k, eta, clipped) => {
           orThrows(() => {
-            const scheduler = Class.fromConfig(given);
+            const scheduler = Class.fromConfig(given as SchedulerConfigInput);
             assertFinite(scheduler.betas, 'betas');
             assertFinite(scheduler.alphas, 'alphas');
             assertFinite(scheduler.alphasCumprod, 'alphasCumprod');
