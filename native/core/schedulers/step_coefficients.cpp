@@ -87,7 +87,7 @@ StepRow ddpm_row(const SchedulerConfig& config, float alpha_t, float alpha_s, bo
       case VarianceType::fixed_small: row.sigma = std::sqrt(variance); break;
       case VarianceType::fixed_small_log: row.sigma = std::exp(0.5f * std::log(variance)); break;
       case VarianceType::fixed_large: row.sigma = std::sqrt(post.beta); break;
-      // Differs from diffusers: it takes √(log β_t), which is NaN.
+      // Differs from diffusers: it takes √(log β_t), which is NaN, or 0 at β_t = 1.
       case VarianceType::fixed_large_log: row.sigma = std::sqrt(post.beta); break;
       case VarianceType::learned:
       case VarianceType::learned_range: row.sigma = 1; break;  // the model's own
