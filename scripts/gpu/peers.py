@@ -4,9 +4,9 @@
   python scripts/gpu/peers.py [--out FILE] [--seconds 200] [--arm-seconds 120] [--quiet FILE]
 
 Each arm is a process of its own with a time limit, since max-autotune compiles for minutes; an arm that does not end in
-time, or for which none is left, is reported with the reason. With --quiet the first arms compile beside each other and
-whatever else the machine does; once there is that file, those that are ready are measured, the others ended, and eager
-beside them. What --out has from a run before is not run again, but for what was compiled so: its kernels were chosen while
+time, or for which none is left, is reported with the reason. With --quiet the first arms start, and compile, beside each
+other and whatever else the machine does; once there is that file, those that are ready are measured, one after the other,
+and the others ended. What --out has from a run before is not run again, but for what was compiled so: its kernels were chosen while
 the machine was busy, and a second time the compiler has most in its cache. Exit status 77 without a GPU.
 """
 
@@ -30,9 +30,8 @@ ARMS = [("cifar10", 64, LIBRARIES), ("cifar10", 64, "eager"), ("cifar10", 1, LIB
         ("cifar10", 256, LIBRARIES), ("cifar10", 256, "eager"), ("church", 1, LIBRARIES), ("church", 1, "eager"),
         ("cifar10", 64, "max-autotune"), ("cifar10", 1, "max-autotune"), ("cifar10", 256, "max-autotune"),
         ("church", 1, "max-autotune")]
-# What compiles before it is quiet, and what is measured then: eager beside the same model and batch compiled.
-AHEAD = [arm for arm in ARMS[:4] if arm[2] == LIBRARIES]
-WHEN_QUIET = ARMS[:4]
+# What starts before it is quiet: eager beside the same model and batch compiled.
+AHEAD = ARMS[:4]
 READY = "ready"  # an arm that is held says that it can be measured, and waits for a line
 BUSY = "compiledWhileBusy"
 LAST_SECONDS = 5  # of --seconds: for ending an arm, and writing
@@ -75,16 +74,22 @@ def measure(name, batch, mode, is_held=False, seconds=1.0):
     model = model.to("cuda", torch.bfloat16, memory_format=torch.channels_last)
     x = torch.randn(batch, 3, size, size, device="cuda", dtype=torch.bfloat16).to(memory_format=torch.channels_last)
     timesteps = torch.full((batch,), 500, device="cuda")
-    started = time.perf_counter()
     forward = model if mode == "eager" else compiled(model, mode)
-    with torch.no_grad():
+
+    def prepare():
+        started = time.perf_counter()
         for _ in range(5):
             forward(x, timesteps)
         torch.cuda.synchronize()
-        preparation = time.perf_counter() - started
+        return time.perf_counter() - started
+
+    with torch.no_grad():
+        preparation = None if mode == "eager" else prepare()
         if is_held:
             print(READY, flush=True)
         wait_for_turn()
+        if preparation is None:  # when it is quiet, since cuDNN measures its kernels
+            preparation = prepare()
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         times, started = [], time.perf_counter()
         while time.perf_counter() - started < seconds or len(times) < 10:
@@ -219,13 +224,12 @@ def run_ahead(options, results, left):
             time.sleep(0.2)
         for arm, process in list(arms.items()):
             if not process.wait_until_ready(1):
-                results.add(arm, arms.pop(arm).left_out(f"was not compiled after {options.seconds - LAST_SECONDS - left():.0f} s"))
-        for arm in WHEN_QUIET:
-            if arm in arms:
-                result = arms.pop(arm).result(left())
-                results.add(arm, {**result, BUSY: True} if "milliseconds" in result else result)
-            elif arm not in AHEAD:
-                run(arm, options, results, left)
+                results.add(arm, arms.pop(arm).left_out(f"was not ready after {options.seconds - LAST_SECONDS - left():.0f} s"))
+        for arm, process in list(arms.items()):
+            result = process.result(left())
+            was_busy = arm[2] != "eager" and "milliseconds" in result
+            results.add(arm, {**result, BUSY: True} if was_busy else result)
+            del arms[arm]
     finally:
         for process in arms.values():
             process.end()
