@@ -21,6 +21,7 @@ const LAYERS = [
   'files',
   'arguments',
   'errors',
+  'escape-controls',
 ];
 
 /** @param {string} file */

@@ -1,7 +1,18 @@
 import { ArgumentError } from './errors';
+import { escapeControls } from './escape-controls';
+
+export { escapeControls };
 
 /** `value` as an error message shows it: short, on one line, and telling a string from a number. */
 export function showValue(value: unknown): string {
+  try {
+    return show(value);
+  } catch {
+    return 'what can not be read'; // a revoked proxy, an array whose buffer was detached
+  }
+}
+
+function show(value: unknown): string {
   if (typeof value === 'string') return shorten(escapeControls(JSON.stringify(value)));
   if (typeof value === 'bigint') return shorten(`${value}n`);
   if (typeof value === 'function') return 'a function';
@@ -14,17 +25,17 @@ export function showValue(value: unknown): string {
   return 'an object';
 }
 
-/** Text that can't write to a terminal: control characters as JSON escapes them, also those that it leaves as they are. */
-export function escapeControls(text: string): string {
-  const escape = (c: string): string => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  // eslint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, escape);
-}
-
 const showItem = (item: unknown): string =>
   typeof item === 'object' && item !== null ? '…' : showValue(item);
 
 const shorten = (text: string): string => (text.length <= 60 ? text : `${text.slice(0, 57)}…`);
+
+/** Whether `value` is an object literal or parsed JSON object: no array, no class instance, from any realm. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
 
 /** The one of `candidates` nearest to `word` in edits, or `undefined` when none is near enough to be meant. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
@@ -61,6 +72,10 @@ export function checkOptions(name: string, options: object | undefined, known: r
   if (options === undefined) return;
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new ArgumentError(`${name}: options must be an object, got ${showValue(options)}`);
+  }
+  // A class may hold options, but not one that hides them, as a Map or a tensor does.
+  if (!isPlainObject(options) && Object.keys(options).length === 0) {
+    throw new ArgumentError(`${name}: options must be a plain object, got a ${options.constructor?.name ?? 'stranger'}`);
   }
   const problem = unknownOption(options, known);
   if (problem !== undefined) throw new ArgumentError(`${name}: ${problem}`);

@@ -1,3 +1,5 @@
+import { escapeControls } from './escape-controls';
+
 /** The stable codes of {@link DiffusersError}; a program may switch on them. */
 export const ERROR_CODES = [
   'ERR_ARGUMENT',
@@ -119,7 +121,9 @@ const CLASS_OF_CODE: Partial<Record<ErrorCode, CodedErrorClass>> = {
 /** Makes the error of `code`; the addon throws through it, so that native and TypeScript failures are of one kind. */
 export function makeError(code: ErrorCode, message: string): DiffusersError {
   const coded = CLASS_OF_CODE[code];
-  return coded === undefined ? new DiffusersError(code, message) : new coded(message);
+  // Names from a stranger's file may be in it. Only an operator's overloads are told of line by line.
+  const text = code === 'ERR_ARGUMENT' ? message.split('\n').map(escapeControls).join('\n') : escapeControls(message);
+  return coded === undefined ? new DiffusersError(code, text) : new coded(text);
 }
 
 /** What a rejected promise carries after `signal` fired: code ERR_ABORTED, cause the signal's reason. */

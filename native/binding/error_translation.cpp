@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <new>
+#include <regex>
 #include <string>
 
 #include "binding/napi_setup.h"
@@ -18,10 +19,13 @@ Napi::Error make_error(Napi::Env env, ErrorCode code, const std::string& message
   return Napi::Error(env, factory.Call({Napi::String::New(env, code_name(code)), text}));
 }
 
-/// The first line of what libtorch says, without the place in its sources: the rest is for its developers.
+/// The first line of what libtorch says, without places in its sources: the rest is for its developers.
 std::string essence(std::string message) {
   if (message.starts_with("[enforce fail at ")) message = message.substr(message.find("] ") + 2);
   message = message.substr(0, message.find('\n'));
+  // "/…/Functions.cpp:3063: SymIntArrayRef expected …", "… INTERNAL ASSERT FAILED at "/…/x.cpp":12, please report a bug …"
+  static const std::regex place(R"re((^\S+\.(?:cpp|cu|cuh|h):\d+: ?)|( at "?\S+\.(?:cpp|cu|cuh|h)"?:\d+(?:, please report a bug to PyTorch\.?)?))re");
+  message = std::regex_replace(message.substr(0, 4000), place, "");
   constexpr size_t kLongest = 500;
   return message.size() <= kLongest ? message : message.substr(0, message.find(". ", 100)) + " …";
 }

@@ -44,7 +44,10 @@ void Executor::stop() {
     stopping_ = true;
     ThreadBudget::process().withdraw(static_cast<int>(queue_.size()));
     queue_.clear();
-    for (auto& worker : workers_) worker.wake.notify_one();
+    for (auto& worker : workers_) {
+      worker.wake.notify_one();
+      if (worker.running != nullptr) worker.running->cancel();
+    }
   }
   ThreadBudget::process().wake();
   for (auto& worker : workers_) worker.thread.join();
@@ -77,12 +80,14 @@ void Executor::run(Worker& worker) {
     if (threads > 0) {
       lock.lock();
       if (!queue_.empty() && budget.has_room()) call_idle_worker();
+      if (!stopping_) worker.running = task.get();
       lock.unlock();
       use_threads(threads);
-      task->execute();
+      if (worker.running != nullptr) task->execute();
     }
     budget.release(threads);
     lock.lock();
+    worker.running = nullptr;
     --busy_;
     if (stopping_) return;
     // Under the lock, so that whoever gets the result and submits the next task finds this worker idle.

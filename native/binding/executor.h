@@ -16,6 +16,8 @@ namespace nd::binding {
 class Task : public Message {
  public:
   virtual void execute() noexcept = 0;
+  /// From another thread: execute() should end soon, whatever comes of it.
+  virtual void cancel() noexcept {}
   bool held() const final { return true; }
 };
 
@@ -30,7 +32,7 @@ class Executor {
 
   void submit(std::unique_ptr<Task> task);
 
-  /// Drops what is queued, waits for what is running, and takes no more. Idempotent.
+  /// Drops what is queued, cancels what is running and waits for it, and takes no more. Idempotent.
   void stop();
 
  private:
@@ -38,6 +40,7 @@ class Executor {
     std::thread thread;
     std::condition_variable wake;
     bool called = false;
+    Task* running = nullptr;
   };
 
   void run(Worker& worker);

@@ -70,9 +70,13 @@ c10::IValue enum_to_ivalue(const Napi::Value& value, const c10::Type& real_type,
 c10::IValue convert(const Napi::Value& value, const c10::TypePtr& type, const c10::Type& real_type,
                     const std::string& name);
 
+/// A bound on what a typing error may allocate: each entry takes some 50 bytes on its way.
+constexpr uint32_t kLongestList = 1 << 20;
+
 c10::IValue list_to_ivalue(const Napi::Value& value, const c10::TypePtr& element, const std::string& name) {
   const auto array = value.As<Napi::Object>();  // an Array or a TypedArray: both index alike
   const auto length = array.Get("length").As<Napi::Number>().Uint32Value();
+  if (length > kLongestList) fail(ErrorCode::argument, name, " must have at most ", kLongestList, " entries, got ", length);
   c10::impl::GenericList list(element);
   list.reserve(length);
   for (uint32_t i = 0; i < length; ++i) {
@@ -122,7 +126,7 @@ c10::IValue dict_to_ivalue(const Napi::Value& value, const c10::DictTypePtr& typ
       insert(pair.Get(0u), pair.Get(1u));
     }
   } else {
-    const auto keys = object.GetPropertyNames();
+    const auto keys = own_keys(object);
     for (uint32_t i = 0; i < keys.Length(); ++i) insert(keys.Get(i), object.Get(keys.Get(i)));
   }
   return dict;
@@ -211,6 +215,14 @@ bool wants_object(const c10::Type& type) {
 
 }  // namespace
 
+Napi::Array own_keys(const Napi::Object& object) {
+  napi_value keys = nullptr;
+  constexpr auto filter = static_cast<napi_key_filter>(napi_key_enumerable | napi_key_skip_symbols);
+  const auto status = napi_get_all_property_names(object.Env(), object, napi_key_own_only, filter, napi_key_numbers_to_strings, &keys);
+  NAPI_THROW_IF_FAILED(object.Env(), status, Napi::Array());
+  return {object.Env(), keys};
+}
+
 c10::IValue to_ivalue(const Napi::Value& value, const c10::Argument& argument) {
   // int[2] and its like take one number for all entries, as torch does.
   if (argument.N() && (value.IsNumber() || value.IsBigInt())) {
@@ -261,8 +273,8 @@ std::vector<c10::IValue> to_stack(const std::vector<Napi::Value>& values, const 
   const auto takes = static_cast<size_t>(std::count_if(arguments.begin() + static_cast<std::ptrdiff_t>(first_argument),
                                                        arguments.end(), [](const auto& a) { return !a.kwarg_only(); }));
   if (positional > takes) fail(ErrorCode::argument, schema.name(), " takes ", takes, " arguments, got ", positional);
-  if (named && named_used != named->GetPropertyNames().Length()) {
-    const auto keys = named->GetPropertyNames();
+  const auto keys = named ? own_keys(*named) : Napi::Array();
+  if (named && named_used != keys.Length()) {
     for (uint32_t i = 0; i < keys.Length(); ++i) {
       const std::string key = keys.Get(i).As<Napi::String>();
       const bool known = std::any_of(arguments.begin(), arguments.end(), [&](const auto& a) { return a.name() == key; });

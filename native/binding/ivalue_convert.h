@@ -9,6 +9,9 @@
 
 namespace nd::binding {
 
+/// An object's own enumerable keys, as strings: what something has put on Object.prototype is none of it.
+Napi::Array own_keys(const Napi::Object& object);
+
 /// The IValue of a JavaScript value, as a schema's argument wants it. Throws ERR_ARGUMENT, naming the argument, what it
 /// got and what it wants. This and to_js are the one conversion that operators and TorchScript share.
 c10::IValue to_ivalue(const Napi::Value& value, const c10::Argument& argument);

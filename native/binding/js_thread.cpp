@@ -47,7 +47,12 @@ void JsThread::deliver(napi_env env, napi_value, void* context, void* data) {
   const std::unique_ptr<Message> message(static_cast<Message*>(data));
   if (env == nullptr) return;  // the environment is ending
   if (message->held()) static_cast<JsThread*>(context)->let_go();
-  message->settle(Napi::Env(env));
+  try {
+    message->settle(Napi::Env(env));
+  } catch (...) {
+    // In an environment that is ending (a worker that is terminated) every call of JavaScript fails, also the one that would
+    // tell of it; and nothing may pass through Node's C.
+  }
 }
 
 }  // namespace nd::binding

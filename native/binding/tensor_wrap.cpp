@@ -134,9 +134,10 @@ void TensorHandle::dispose(const Napi::CallbackInfo& info) { release(info.Env())
 
 Napi::Value tensor_from(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const auto array = info[0].As<Napi::TypedArray>();
     const auto shape = integers(info[1], "shape");
     const auto dtype = parse_dtype(info[2].As<Napi::String>());
+    // After the shape, whose entries may be getters that detach the buffer or resize it.
+    const auto array = info[0].As<Napi::TypedArray>();
     auto tensor = at::empty(shape, dtype);
     if (tensor.nbytes() != array.ByteLength()) {
       fail(ErrorCode::shape, "shape ", at::IntArrayRef(shape), " wants ", tensor.numel(), " entries, the data has ",

@@ -194,7 +194,7 @@ Napi::Value TorchScriptHandle::save(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string file = info[0].As<Napi::String>();
     const auto object = info[1].As<Napi::Object>();
-    const auto names = object.GetPropertyNames();
+    const auto names = own_keys(object);
     TorchScriptArchive::ExtraFiles extra;
     for (uint32_t i = 0; i < names.Length(); ++i) {
       extra[names.Get(i).As<Napi::String>()] = object.Get(names.Get(i)).As<Napi::String>().Utf8Value();

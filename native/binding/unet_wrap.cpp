@@ -165,7 +165,7 @@ Napi::Value UNetHandle::forward(const Napi::CallbackInfo& info) {
           if (*cancelled) fail(ErrorCode::aborted, "the call was cancelled before it began");
           return model->forward(sample, timesteps, labels, cancelled.get());
         },
-        [](Napi::Env env, const at::Tensor& output) { return TensorHandle::wrap(env, output); });
+        [](Napi::Env env, const at::Tensor& output) { return TensorHandle::wrap(env, output); }, cancelled);
     auto result = Napi::Object::New(env);
     result.Set("result", run);
     result.Set("cancel", Napi::Function::New(env, [cancelled](const Napi::CallbackInfo&) { *cancelled = true; }));

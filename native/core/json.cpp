@@ -2,38 +2,73 @@
 
 #include <nlohmann/json.hpp>
 
-#include <set>
+#include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace nd {
 
 using nlohmann::json;
 
+namespace {
+
+/// Builds nothing, and throws for what is beyond the limits. (The parser's own callback, which could do the same while it
+/// builds, takes a time that is quadratic in an object's entries.)
+class Checker final : public json::json_sax_t {
+ public:
+  Checker(const JsonLimits& limits, const std::string& what, ErrorCode code) : limits_(limits), what_(what), code_(code) {}
+
+  bool null() override { return count(); }
+  bool boolean(bool) override { return count(); }
+  bool number_integer(json::number_integer_t) override { return count(); }
+  bool number_unsigned(json::number_unsigned_t) override { return count(); }
+  bool number_float(json::number_float_t, const std::string&) override { return count(); }
+  bool string(std::string&) override { return count(); }
+  bool binary(json::binary_t&) override { return count(); }
+  bool start_object(size_t) override { return enter(); }
+  bool end_object() override { return leave(); }
+  bool start_array(size_t) override { return enter(); }
+  bool end_array() override { return leave(); }
+  bool key(std::string& name) override {
+    if (!levels_.back().insert(name).second) fail(code_, what_, " has the key ", show_json(name), " twice");
+    return count();
+  }
+  bool parse_error(size_t, const std::string&, const json::exception& error) override { throw error; }
+
+ private:
+  bool count() {
+    if (++values_ > limits_.values) fail(code_, what_, " must be JSON of at most ", limits_.values, " values");
+    return true;
+  }
+  bool enter() {
+    if (levels_.size() >= static_cast<size_t>(limits_.depth)) {
+      fail(code_, what_, " must be JSON of at most ", limits_.depth, " levels");
+    }
+    levels_.emplace_back();
+    return count();
+  }
+  bool leave() {
+    levels_.pop_back();
+    return true;
+  }
+
+  const JsonLimits& limits_;
+  const std::string& what_;
+  const ErrorCode code_;
+  std::vector<std::unordered_set<std::string>> levels_;  // the keys of the objects that are open
+  uint64_t values_ = 0;
+};
+
+}  // namespace
+
 json parse_json(std::string_view text, const JsonLimits& limits, const std::string& what, ErrorCode code) {
   if (text.size() > limits.bytes) {
     fail(code, what, " must be JSON of at most ", limits.bytes, " bytes, got ", text.size());
   }
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
-  uint64_t values = 0;
-  // Called before a value is stored or the next level entered, so that nothing is built beyond the limits.
-  const json::parser_callback_t check = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth >= limits.depth &&
-        (event == json::parse_event_t::object_start || event == json::parse_event_t::array_start)) {
-      fail(code, what, " must be JSON of at most ", limits.depth, " levels");
-    }
-    if (++values > limits.values) fail(code, what, " must be JSON of at most ", limits.values, " values");
-    if (event == json::parse_event_t::object_start) {
-      keys.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys.pop_back();
-    } else if (event == json::parse_event_t::key &&
-               !keys.back().insert(parsed.get_ref<const std::string&>()).second) {
-      fail(code, what, " has the key ", show_json(parsed), " twice");
-    }
-    return true;
-  };
   try {
-    return json::parse(text, check);
+    Checker checker(limits, what, code);
+    json::sax_parse(text, &checker);
+    return json::parse(text);
   } catch (const json::exception& e) {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: …"
     const std::string reason = e.what();

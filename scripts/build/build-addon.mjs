@@ -50,9 +50,12 @@ export async function buildAddon(request) {
     const environment = { ...process.env, ...ccacheEnvironment() };
     const command = await configureCommand(request);
     const state = compareConfiguration(readCMakeCache(buildFolder), command);
+    if (state === 'same' && !isClone() && before !== undefined) {
+      return { file: addonFile, built: false, seconds: (Date.now() - started) / 1000 };
+    }
     if (state !== 'same') {
       requireToolchain();
-      if (state === 'fresh') forgetConfiguration();
+      if (state === 'fresh' || !isClone()) forgetConfiguration();
       request.progress.update('Configuring the addon');
       await runBuildStep(command, 'configuring', environment, request);
     }
@@ -62,6 +65,7 @@ export async function buildAddon(request) {
     if (!existsSync(addonFile))
       throw new SetupError(`the build made no ${addonFile}; remove ${buildFolder} and run it again.`);
     completeBuildInfo();
+    if (!isClone()) removeIntermediates();
     return { file: addonFile, built: timeOf(addonFile) !== before, seconds: (Date.now() - started) / 1000 };
   });
 }
@@ -69,7 +73,19 @@ export async function buildAddon(request) {
 /** @param {string} file */
 const timeOf = (file) => (existsSync(file) ? statSync(file).mtimeMs : undefined);
 
-function requireWritable() {
+/** Whether this is the repository rather than the installed package, whose sources never change: nothing is compiled bit by bit. */
+const isClone = () => existsSync(path.join(packageRoot, 'test'));
+
+/** What the compiler leaves, over a gigabyte of it precompiled headers. */
+function removeIntermediates() {
+  const folder = path.join(buildFolder, 'CMakeFiles');
+  for (const name of readdirSync(folder).filter((entry) => entry.endsWith('.dir'))) {
+    rmSync(path.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/** @throws {SetupError} where the addon can't be put */
+export function requireWritable() {
   try {
     mkdirSync(buildFolder, { recursive: true });
     accessSync(buildFolder, constants.W_OK);

@@ -1,7 +1,7 @@
 // @ts-check
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { buildAddon } from './build-addon.mjs';
+import { buildAddon, requireWritable } from './build-addon.mjs';
 import { chooseCached, fetchLibtorch } from './fetch-libtorch.mjs';
 import { findLibtorch } from './find-libtorch.mjs';
 import { requirePlatform, requireToolchain } from './ground.mjs';
@@ -27,6 +27,19 @@ import { DEFAULT_VERSION, parseVariant, parseVersion } from './torch-version.mjs
  */
 
 /**
+ * What is asked for, as it is meant.
+ *
+ * @param {SetupOptions} options
+ * @throws {SetupError} for a version or variant that there is none of
+ */
+export function checkSetup(options) {
+  return {
+    ...(options.version === undefined ? {} : { version: parseVersion(options.version) }),
+    ...(options.variant === undefined ? {} : { variant: parseVariant(options.variant) }),
+  };
+}
+
+/**
  * Finds or fetches libtorch and builds the addon against it. Done again, it does nothing twice.
  *
  * @param {SetupOptions} [options]
@@ -35,13 +48,11 @@ import { DEFAULT_VERSION, parseVariant, parseVersion } from './torch-version.mjs
  */
 export async function setup(options = {}) {
   const { fetch = true, tests = false, progress = createProgress() } = options;
-  const asked = {
-    ...(options.version === undefined ? {} : { version: parseVersion(options.version) }),
-    ...(options.variant === undefined ? {} : { variant: parseVariant(options.variant) }),
-  };
+  const asked = checkSetup(options);
   requirePlatform();
-  // Before anything large is fetched: without a compiler it would be for nothing.
+  // Before anything large is fetched: without a compiler, or a place for the addon, it would be for nothing.
   requireToolchain();
+  requireWritable();
   const { found, passedOver } = findLibtorch(asked);
   for (const other of passedOver) progress.step(`Passing over ${other}`);
   const libtorch =

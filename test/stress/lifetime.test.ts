@@ -126,6 +126,34 @@ describe('environments', () => {
     assert.deepEqual([status, signal], [3, null], stderr);
   });
 
+  it('worker.terminate() between the promises of a loop leaves it whole, many times over', () => {
+    // A call that has just come back, or one that is just being made, meets an environment in which no JavaScript runs.
+    const loop = `
+      require('tsx/cjs');
+      const { UNet2DModel, randn } = require('./ts/index.ts');
+      const unet = UNet2DModel.fromConfig({ sampleSize: 8, inChannels: 1, outChannels: 1, blockOutChannels: [8], normNumGroups: 4,
+        downBlockTypes: ['DownBlock2D'], upBlockTypes: ['UpBlock2D'] });
+      const x = randn([1, 1, 8, 8]);
+      require('node:worker_threads').parentPort.postMessage(0);
+      (async () => { for (;;) await unet.forward(x, 1); })();
+    `;
+    const program = `
+      const { Worker } = require('node:worker_threads');
+      (async () => {
+        for (let round = 0; round < 12; round++) {
+          const worker = new Worker(${JSON.stringify(loop)}, { eval: true });
+          await new Promise((resolve) => worker.once('message', resolve));
+          await new Promise((resolve) => setTimeout(resolve, 10 + 3 * round));
+          await worker.terminate();
+        }
+        console.log('whole');
+      })();
+    `;
+    const { status, signal, stdout, stderr } = inChild(program);
+    assert.deepEqual([status, signal], [0, null], stderr);
+    assert.match(stdout, /whole/);
+  });
+
   it('an idle addon does not keep the process alive', () => {
     const { status, signal, stderr } = inChild(`require('./ts/index.ts').zeros([1]);`);
     assert.deepEqual([status, signal], [0, null], stderr);

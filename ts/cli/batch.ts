@@ -8,7 +8,7 @@ import {
   type ModelOptions,
   type SamplerOptions,
 } from './model-options';
-import { choiceOption, integerOption, numberOption, shardOption, UsageError } from './usage';
+import { choiceOption, integerOption, nonEmptyOption, numberOption, shardOption, UsageError } from './usage';
 
 /** The options of `batch`, parsed and checked against each other. */
 export interface BatchCommandOptions extends ModelOptions, SamplerOptions {
@@ -61,7 +61,7 @@ export function batchCommand(): Command {
     .description('Draws an image for each line of a file, into a folder; goes on where it was stopped.')
     .helpOption('-h, --help', 'explain the command')
     .argument('<jobs>', 'a JSONL file, or - for standard input')
-    .requiredOption('--out <dir>', 'the folder of images and manifest');
+    .requiredOption('--out <dir>', 'the folder of images and manifest', nonEmptyOption('--out', 'a folder'));
   return addSamplerOptions(addModelOptions(command))
     .addOption(option('--batch <n>', 'the most at once', integerOption('--batch', 1, 4096)).default(64))
     .addOption(
@@ -79,7 +79,13 @@ export function batchCommand(): Command {
         choiceOption('--format', IMAGE_FORMATS),
       ).default('png'),
     )
-    .option('--images <dir>', "the folder of the lines' start images (default: that of the jobs file)")
+    .addOption(
+      option(
+        '--images <dir>',
+        "the folder of the lines' start images (default: that of the jobs file)",
+        nonEmptyOption('--images', 'a folder'),
+      ),
+    )
     .option('--json', 'print one JSON object at the end')
     .option('-q, --quiet', 'no progress and no failed lines, only the path')
     .addHelpText('after', HELP)

@@ -3,6 +3,8 @@ import { pathToFileURL } from 'node:url';
 
 /** What the commands use of scripts/build/setup.mjs. */
 export interface SetupScript {
+  /** Throws for a version or variant that there is none of. */
+  checkSetup(options: { version?: string; variant?: string }): object;
   setup(options: { version?: string; variant?: string }): Promise<SetupResult>;
   describeSetup(result: SetupResult): string;
 }

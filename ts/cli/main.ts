@@ -75,7 +75,11 @@ function describe(error: unknown, debug: boolean): string {
 
 if (require.main === module) {
   // A reader that has seen enough (`| head`) closes the pipe: nothing to report.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    process.stderr.write(`node-diffusers: can't write to standard output: ${error.message}\n`);
+    process.exit(1);
+  });
   void run(process.argv).then((status) => {
     process.exitCode = status;
   });

@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import { choiceOption, deviceOption, integerOption, isGiven, numberOption, UsageError, wordOption } from './usage';
+import { choiceOption, deviceOption, integerOption, isGiven, nonEmptyOption, numberOption, UsageError, wordOption } from './usage';
 
 /** The dtypes a UNet can compute in. */
 export const MODEL_DTYPES = ['float32', 'float64', 'float16', 'bfloat16'] as const;
@@ -30,7 +30,13 @@ export const option = <T>(flags: string, description: string, parse: (value: str
 /** `--model` and what goes with it. */
 export function addModelOptions(command: Command): Command {
   return command
-    .option('-m, --model <model>', 'DIR, hub REPO or FILE (default: the embedded model)')
+    .addOption(
+      option(
+        '-m, --model <model>',
+        'DIR, hub REPO or FILE (default: the embedded model)',
+        nonEmptyOption('--model', 'a folder, a hub repository or a file'),
+      ),
+    )
     .option('--revision <name>', 'branch, tag or commit of a hub repository (default: main)')
     .addOption(
       option('--variant <name>', 'copy of the weights, as fp16 (default: the plain one)', wordOption('--variant')),

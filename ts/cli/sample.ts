@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { imageFormatOf, IMAGE_FORMATS, type ImageFormat } from '../image';
 import {
   addModelOptions,
@@ -12,6 +12,7 @@ import {
   choiceOption,
   descendingOption,
   integerOption,
+  nonEmptyOption,
   isGiven,
   MAX_SEED,
   numberOption,
@@ -86,7 +87,11 @@ export function sampleCommand(): Command {
       ),
     )
     .addOption(
-      new Option('--grid <file>', 'one image of them all: .png, .jpg or .webp (default: samples.png)').conflicts('out'),
+      option(
+        '--grid <file>',
+        'one image of them all: .png, .jpg or .webp (default: samples.png)',
+        nonEmptyOption('--grid', 'a file'),
+      ).conflicts('out'),
     )
     .addOption(
       option(
@@ -95,7 +100,7 @@ export function sampleCommand(): Command {
         integerOption('--columns', 1, 16_383),
       ),
     )
-    .option('--out <dir>', 'a folder for single images, named by their seeds')
+    .addOption(option('--out <dir>', 'a folder for single images, named by their seeds', nonEmptyOption('--out', 'a folder')))
     .addOption(
       option(
         '--format <name>',

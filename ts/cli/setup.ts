@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { importBuildScript } from './build-scripts';
+import { UsageError } from './usage';
 
 const MORE = `
 Looks for libtorch in this order: LIBTORCH_USE_PYTORCH=1 (the torch of python3), LIBTORCH (with LIBTORCH_INCLUDE and
@@ -21,11 +22,17 @@ export function setupCommand(): Command {
     .option('--torch <version>', 'a torch version, 2.11 to 2.14 (default: what is found, else 2.13.0)')
     .addHelpText('after', MORE)
     .action(async (options: { variant?: string; torch?: string }) => {
-      const { setup, describeSetup } = await importBuildScript('setup');
-      const result = await setup({
+      const { setup, describeSetup, checkSetup } = await importBuildScript('setup');
+      const asked = {
         ...(options.torch === undefined ? {} : { version: options.torch }),
         ...(options.variant === undefined ? {} : { variant: options.variant }),
-      });
+      };
+      try {
+        checkSetup(asked);
+      } catch (error) {
+        throw new UsageError((error as Error).message.replace(/\.$/, ''));
+      }
+      const result = await setup(asked);
       process.stdout.write(`${describeSetup(result)}\n`);
     });
 }

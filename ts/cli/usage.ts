@@ -76,6 +76,11 @@ export function shardOption(option: string): OptionParser<{ index: number; count
   };
 }
 
+/** A parser of what may be anything but nothing: a path, or a model's name. */
+export function nonEmptyOption(option: string, what: string): OptionParser<string> {
+  return (value) => (value === '' ? refuse(option, what, value) : value);
+}
+
 /** A parser of devices as torch names them. */
 export function deviceOption(option: string): OptionParser<string> {
   return (value) => (/^(?:cpu|cuda(?::\d{1,3})?)$/.test(value) ? value : refuse(option, 'cpu, cuda or cuda:N', value));

@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import { showValue } from '../arguments';
+import { isPlainObject, showValue } from '../arguments';
 import { ConfigError } from '../errors';
+
+export { isPlainObject };
 
 /**
  * The camelCase of a diffusers key: `num_train_timesteps` → `numTrainTimesteps`. Only an underscore between a letter or
@@ -29,13 +31,6 @@ const PROTOTYPE_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor',
 /** Whether a key would reach an object's prototype when assigned carelessly; no config has use for such a key. */
 export function isPrototypeKey(key: string): boolean {
   return PROTOTYPE_KEYS.has(key);
-}
-
-/** Whether `value` is an object literal or parsed JSON object: no array, no class instance, from any realm. */
-export function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { z } from 'zod';
 
 /** How β runs over the training timesteps; `trainedBetas`, where given, takes its place. */
@@ -122,7 +123,7 @@ const positive = (fallback: number) => z.number().positive().default(fallback).d
 export const MAX_TRAIN_TIMESTEPS = 1_000_000;
 
 const fromArrayLike = (value: unknown): unknown =>
-  value instanceof Float32Array || value instanceof Float64Array ? Array.from(value) : value;
+  types.isFloat32Array(value) || types.isFloat64Array(value) ? Array.from(value) : value;
 
 const betaValues = z
   .preprocess(fromArrayLike, z.array(z.number().gt(0).max(1)).max(MAX_TRAIN_TIMESTEPS).nullable())

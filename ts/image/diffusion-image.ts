@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { extname } from 'node:path';
 import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, ShapeError } from '../errors';
@@ -56,10 +57,10 @@ export class DiffusionImage {
         throw new ShapeError(`${name} of an image must be an integer from 1 up, got ${showValue(value)}`);
       }
     }
-    if (!(data instanceof Uint8Array) || data.length !== width * height * channels) {
+    if (!types.isUint8Array(data) || data.length !== width * height * channels) {
       throw new ShapeError(
         `data of a ${width}×${height} image with ${channels} channels must be a Uint8Array of ` +
-          `${width * height * channels} entries, got ${data instanceof Uint8Array ? data.length : typeof data}`,
+          `${width * height * channels} entries, got ${types.isUint8Array(data) ? data.length : typeof data}`,
       );
     }
     this.data = data;

@@ -1,12 +1,12 @@
 import type sharp from 'sharp';
-import { DiffusersError } from '../errors';
+import { NotFoundError } from '../errors';
 
 let loading: Promise<typeof sharp> | undefined;
 
 /**
  * sharp, loaded when an image is first encoded: programs that only want tensors never pay for it.
  *
- * @throws DiffusersError (ERR_NOT_FOUND) with what to install where it has no binary for this platform.
+ * @throws NotFoundError with what to install where it has no binary for this platform.
  */
 export function loadSharp(): Promise<typeof sharp> {
   loading ??= importSharp().catch((error: unknown) => {
@@ -20,8 +20,7 @@ async function importSharp(): Promise<typeof sharp> {
   try {
     return (await import('sharp')).default;
   } catch (cause) {
-    throw new DiffusersError(
-      'ERR_NOT_FOUND',
+    throw new NotFoundError(
       `images need the package sharp, which does not load on ${process.platform}-${process.arch}: ` +
         "run \"npm install --include=optional sharp\", or ask for outputType: 'uint8' or 'tensor' instead",
       { cause },

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** What the build wrote down beside the addon (build/Release/build-info.json). */
@@ -31,15 +31,26 @@ export function readBuildInfo(file: string): BuildInfo | undefined {
 export function buildProblem(info: BuildInfo, platform = process.platform, arch = process.arch): string | undefined {
   const built = `${info.platform ?? platform}-${info.arch ?? arch}`;
   if (built !== `${platform}-${arch}`) return `the addon was built for ${built}, and this is ${platform}-${arch}`;
-  const library = ['libtorch_cpu.so', 'libtorch_cpu.dylib'].find((name) =>
-    existsSync(path.join(info.libtorchLib, name)),
-  );
-  if (library === undefined) return `the addon was built against the libtorch in ${info.libtorchLib}, which is gone`;
+  const reasons = ['libtorch_cpu.so', 'libtorch_cpu.dylib'].map((name) => whyUnreadable(path.join(info.libtorchLib, name)));
+  if (!reasons.includes(undefined)) {
+    const isThere = reasons.some((code) => code === 'EACCES' || code === 'EPERM');
+    return `the addon was built against the libtorch in ${info.libtorchLib}, which ${isThere ? 'this user may not read' : 'is gone'}`;
+  }
   const found = torchVersionIn(info.libtorchRoot);
   if (found !== undefined && minorOf(found) !== minorOf(info.torchVersion)) {
     return `the addon was built against torch ${info.torchVersion}, and ${info.libtorchRoot} now holds torch ${found}`;
   }
   return undefined;
+}
+
+/** The system's code; undefined for a file that can be read. */
+function whyUnreadable(file: string): string | undefined {
+  try {
+    accessSync(file, constants.R_OK);
+    return undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'EIO';
+  }
 }
 
 /** '2.13.0+cpu' → '2.13': an addon is tied to one minor of torch. */

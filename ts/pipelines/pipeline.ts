@@ -37,13 +37,21 @@ export function checkParts(className: string, parts: { unet: UNetLike; scheduler
 
 /** What DDPMPipeline and DDIMPipeline share: a UNet, a scheduler, and a run of one through the other. */
 export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
-  /** The noise predictor. Runs under way keep the one they began with. */
-  unet: UNetLike;
+  private model: UNetLike;
   /** Where runs get their config from; a run works on its own copy and never changes this one. */
   abstract scheduler: S;
 
   protected constructor(unet: UNetLike) {
-    this.unet = unet;
+    this.model = unet;
+  }
+
+  /** The noise predictor. Runs under way keep the one they began with. */
+  get unet(): UNetLike {
+    return this.model;
+  }
+  set unet(unet: UNetLike) {
+    checkUNet(unet);
+    this.model = unet;
   }
 
   /** The class's name in `model_index.json`; not the constructor's, which a bundler may change. */

@@ -1,5 +1,6 @@
+import { types } from 'node:util';
 import { ArgumentError, DTypeError, ShapeError } from '../errors';
-import { checkOptions, showValue } from '../arguments';
+import { checkOptions, isPlainObject, showValue } from '../arguments';
 import type { DType } from '../native/addon-types';
 import { readNested, type NestedNumbers } from './nested-numbers';
 
@@ -57,42 +58,54 @@ export function checkDType(dtype: unknown, name = 'dtype'): DType {
   throw new DTypeError(`${name} must be one of ${DTYPES.join(', ')}, got ${showValue(dtype)}`);
 }
 
-/** @throws ShapeError unless `shape` is an array of integers ≥ 0. */
+/** As many dimensions as libtorch's kernels take. */
+const MAX_DIMENSIONS = 64;
+
+/** A copy of a shape, which may be anyone's array. @throws ShapeError unless it is one of integers ≥ 0, 64 at most. */
 export function checkShape(shape: unknown, name = 'shape'): number[] {
-  if (Array.isArray(shape) && shape.every((size) => Number.isSafeInteger(size) && size >= 0)) return shape as number[];
+  if (Array.isArray(shape) && shape.length <= MAX_DIMENSIONS) {
+    const sizes = Array.from(shape as unknown[]);
+    if (sizes.every((size) => Number.isSafeInteger(size) && (size as number) >= 0)) return sizes as number[];
+  }
   throw new ShapeError(`${name} must be an array of integers ≥ 0, got ${showValue(shape)}`);
 }
 
-/** The dtype of a typed array, or undefined for one that has none. */
-function dtypeOfView(view: ArrayBufferView): DType | undefined {
-  if (view instanceof Float32Array) return 'float32';
-  if (view instanceof Float64Array) return 'float64';
-  if (view instanceof BigInt64Array) return 'int64';
-  if (view instanceof Int32Array) return 'int32';
-  if (view instanceof Uint8Array || view instanceof Uint8ClampedArray) return 'uint8';
-  return undefined;
-}
+/** The dtype that a typed array has by itself. */
+const DTYPE_OF_VIEW: Readonly<Record<string, DType>> = {
+  Float32Array: 'float32',
+  Float64Array: 'float64',
+  BigInt64Array: 'int64',
+  Int32Array: 'int32',
+  Uint8Array: 'uint8',
+  Uint8ClampedArray: 'uint8',
+};
+
+const readTag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!.get!;
+
+/** The name of a view's class, of whichever realm (a vm context has its own); undefined for a DataView. */
+const kindOf = (view: ArrayBufferView): string | undefined => readTag.call(view) as string | undefined;
 
 const copyOf = (view: ArrayBufferView): ArrayBufferView =>
   new (view.constructor as new (from: ArrayBufferView) => ArrayBufferView)(view);
 
 function fromView(view: ArrayBufferView, shape: readonly number[] | undefined, dtype: DType | undefined): RawTensor {
-  const own = dtype ?? dtypeOfView(view);
+  const kind = kindOf(view) ?? 'DataView';
+  const own = dtype ?? DTYPE_OF_VIEW[kind];
   if (own === undefined) {
     throw new DTypeError(
       `data must be a Float32Array, Float64Array, BigInt64Array, Int32Array or Uint8Array (or { data, dims, type }), ` +
-        `got a ${view.constructor.name}`,
+        `got a ${kind}`,
     );
   }
-  const wanted = VIEW_OF[own];
-  const fits = view instanceof wanted || (wanted === Uint8Array && view instanceof Uint8ClampedArray);
-  if (!fits) throw new DTypeError(`data of type ${own} must be a ${wanted.name}, got a ${view.constructor.name}`);
+  const { name: wanted } = VIEW_OF[own];
+  const fits = kind === wanted || (wanted === 'Uint8Array' && kind === 'Uint8ClampedArray');
+  if (!fits) throw new DTypeError(`data of type ${own} must be a ${wanted}, got a ${kind}`);
   const { length } = view as unknown as { length: number };
   const box = shape === undefined ? [length] : checkShape(shape);
   const numel = box.reduce((product, size) => product * size, 1);
   if (numel !== length) throw new ShapeError(`shape [${box.join(', ')}] wants ${numel} entries, data has ${length}`);
   // Shared memory may change under the reader, so that the addon takes none: its copy is what is checked and read.
-  const data = view.buffer instanceof SharedArrayBuffer ? copyOf(view) : view;
+  const data = types.isSharedArrayBuffer(view.buffer) ? copyOf(view) : view;
   if (own === 'bool' && (data as Uint8Array).some((byte) => byte > 1)) {
     throw new ArgumentError('data of type bool must hold 0 and 1 only');
   }
@@ -113,7 +126,7 @@ export function readTensorData(data: unknown, shape: readonly number[] | undefin
 
 function fromTensorLike(like: TensorLike, shape: readonly number[] | undefined, dtype: DType | undefined): RawTensor {
   // Other libraries' tensors are objects of classes, with more to them than this reads.
-  if (Object.getPrototypeOf(like) === Object.prototype) {
+  if (isPlainObject(like)) {
     checkOptions('Tensor.from', like, ['data', 'dims', 'shape', 'type', 'dtype']);
   }
   const types = (['type', 'dtype'] as const).filter((key) => like[key] !== undefined);

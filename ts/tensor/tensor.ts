@@ -93,8 +93,8 @@ export class Tensor {
 
   private numbers(): ArrayLike<number> {
     const data = this.toTypedArray();
-    if (!(data instanceof BigInt64Array)) return data;
-    return Array.from(data, (entry) => {
+    if (this.dtype !== 'int64') return data as ArrayLike<number>;
+    return Array.from(data as BigInt64Array, (entry) => {
       const number = Number(entry);
       if (Number.isSafeInteger(number)) return number;
       throw new DTypeError(`int64 entry ${entry} is beyond 2^53 and no exact number; use toTypedArray()`);

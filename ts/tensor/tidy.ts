@@ -1,4 +1,5 @@
-import { showValue } from '../arguments';
+import { types } from 'node:util';
+import { isPlainObject, showValue } from '../arguments';
 import { ArgumentError } from '../errors';
 
 interface Disposable {
@@ -14,10 +15,9 @@ export function track(tensor: Disposable): void {
 
 /** What a container holds, or nothing for anything else. */
 function entriesOf(value: object): Iterable<unknown> {
-  if (Array.isArray(value) || value instanceof Set) return value as Iterable<unknown>;
-  if (value instanceof Map) return [...value.keys(), ...value.values()];
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null ? Object.values(value) : [];
+  if (Array.isArray(value) || types.isSet(value)) return value as Iterable<unknown>;
+  if (types.isMap(value)) return [...value.keys(), ...value.values()];
+  return isPlainObject(value) ? Object.values(value) : [];
 }
 
 /** Every tensor of the scope that a result holds, in arrays, records, Maps and Sets too; a cycle is walked once. */
@@ -53,7 +53,7 @@ export function tidy<T>(f: (() => T) & NotAsync<T>): T {
   let kept = new Set<Disposable>();
   try {
     const result = f();
-    if (result instanceof Promise) {
+    if (types.isPromise(result)) {
       result.catch(() => undefined);
       throw new ArgumentError('tidy: f must not be async, got a function that returns a promise');
     }

@@ -58,6 +58,12 @@ describe('cli/main', () => {
     ['batch a.jsonl --out b --json --quiet', '--json goes without --quiet'],
     ['batch a.jsonl --out b --sharrd 1/2', "unknown option '--sharrd' (did you mean --shard?)"],
     ['batch a.jsonl b.jsonl --out b', "too many arguments for 'batch'. Expected 1 argument but got 2."],
+    ['batch a.jsonl --out=', '--out must be a folder, got ""'],
+    ['batch a.jsonl --out b --guidance-scale 0.5', '--guidance-scale must be a number from 1 up, got "0.5"'],
+    ['sample --model=', '--model must be a folder, a hub repository or a file, got ""'],
+    ['sample --grid=', '--grid must be a file, got ""'],
+    ['setup --torch 1.0', "--torch must be a version like 2.13.0, got '1.0'"],
+    ['setup --variant foo', "--variant must be cpu or a CUDA variant such as cu130, got 'foo'"],
     ['inspect a b', "too many arguments for 'inspect'. Expected 1 argument but got 2."],
   ];
   for (const [line, message] of wrong) {
