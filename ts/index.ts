@@ -84,6 +84,7 @@ export type {
   UpBlockType,
 } from './config/unet2d-config';
 export {
+  EMBEDDED_MODEL,
   TorchScriptModel,
   UNet2DModel,
   type TorchScriptLoadOptions,

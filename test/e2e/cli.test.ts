@@ -15,7 +15,7 @@ describe('the command line', function () {
   it('explains itself', async () => {
     const { status, stdout, stderr } = await runCli(['--help'], { cwd });
     assert.deepEqual([status, stderr], [0, '']);
-    for (const command of ['sample', 'batch', 'inspect', 'setup', 'doctor'])
+    for (const command of ['sample', 'batch', 'inspect', 'bench', 'setup', 'doctor'])
       assert.match(stdout, new RegExp(`^  ${command} `, 'm'));
     assert.match(stdout, /Examples:\n  \$ node-diffusers setup/);
     const sample = await runCli(['sample', '--help'], { cwd });
@@ -53,6 +53,22 @@ describe('the command line', function () {
     const { status, stdout, stderr } = await runCli(['sample', '--schedular', 'ddim'], { cwd });
     assert.equal(stderr, "node-diffusers: unknown option '--schedular' (did you mean --scheduler?); see --help\n");
     assert.deepEqual([status, stdout], [2, '']);
+  });
+
+  it('bench measures the embedded model, for people and for programs', async () => {
+    const quick = ['bench', '--seconds', '0', '--batch', '1,2', '--steps', '5'];
+    const text = await runCli(quick, { cwd });
+    assert.equal(text.status, 0, text.stderr);
+    assert.match(text.stdout, /^the embedded model, float32 on cpu; \d+ threads? of .*, torch 2\.\d+\.\d+, Node \d/);
+    assert.match(text.stdout, /^forward, batch 2 +[\d.]+ m?s +[\d,.]+ samples\/s\nDDIM-5, 2 at once +[\d,.]+ images\/s\n$/m);
+    const json = await runCli([...quick, '--json'], { cwd });
+    const { forwards, engine } = JSON.parse(json.stdout) as { forwards: { batch: number; milliseconds: number; samplesPerSecond: number }[]; engine: Record<string, number> };
+    assert.deepEqual(forwards.map(({ batch }) => batch), [1, 2]);
+    for (const { batch, milliseconds, samplesPerSecond } of forwards) {
+      assert.ok(milliseconds > 0 && Math.abs((1000 * batch) / milliseconds - samplesPerSecond) < 1e-6);
+    }
+    assert.deepEqual([engine['maxBatchSize'], engine['numInferenceSteps']], [2, 5]);
+    assert.ok(engine['imagesPerSecond']! > 0);
   });
 
   it('inspects the embedded model, for people and for programs', async () => {

@@ -6,7 +6,7 @@ import { ArgumentError, CheckpointError, LibtorchError, NotFoundError } from '..
 import { readTorchScriptRecords } from '../models/torchscript-records';
 import { shardsOf } from '../models/weight-files';
 import { addon } from '../native/addon';
-import { EMBEDDED_MODEL } from './embedded-model';
+import { EMBEDDED_MODEL } from '../models/embedded-model';
 import { formatBytes, formatCount, formatTable, formatValue, plural } from './format';
 import { readSafetensorsHeader } from './safetensors-header';
 

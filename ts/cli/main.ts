@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { DiffusersError } from '../errors';
 import { batchCommand } from './batch';
+import { benchCommand } from './bench';
 import { doctorCommand } from './doctor';
 import { inspectCommand } from './inspect';
 import { Interrupted } from './interrupt';
@@ -17,6 +18,7 @@ Examples:
   $ node-diffusers sample --model DIR --scheduler ddpm --steps 1000 --out images
   $ node-diffusers batch jobs.jsonl --out DIR a file of requests, one a line; goes on where it was stopped
   $ node-diffusers inspect DIR                what a checkpoint holds
+  $ node-diffusers bench                      how fast it runs here
   $ node-diffusers doctor                     what is installed, and what is missing
 
 Each command explains itself: node-diffusers sample --help
@@ -33,7 +35,7 @@ export function createProgram(): Command {
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`node-diffusers: ${oneLine(text)}; see --help\n`) });
-  for (const command of [sampleCommand(), batchCommand(), inspectCommand(), setupCommand(), doctorCommand()]) {
+  for (const command of [sampleCommand(), batchCommand(), inspectCommand(), benchCommand(), setupCommand(), doctorCommand()]) {
     program.addCommand(command.copyInheritedSettings(program));
   }
   return program;

@@ -1,4 +1,4 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { isPlainObject } from '../config/keys';
 import { CheckpointError, DiffusersError } from '../errors';
 import { fileProblem } from '../files/atomic-write';
@@ -43,6 +43,8 @@ const DTYPES: Readonly<Record<string, readonly [string, number]>> = {
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsSummary> {
   let handle: FileHandle | undefined;
   try {
+    // A pipe would be waited for.
+    if (!(await stat(path)).isFile()) throw new CheckpointError(`${path} is no file`);
     handle = await open(path);
     const { size } = await handle.stat();
     const prefix = await readExactly(path, handle, 0, 8, size);

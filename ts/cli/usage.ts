@@ -68,6 +68,15 @@ export function descendingOption(option: string): OptionParser<number[]> {
   };
 }
 
+/** A parser of integers from 1 up with commas between: `1,8,64`. */
+export function countsOption(option: string, high: number): OptionParser<number[]> {
+  return (value) => {
+    const numbers = value.split(',').map((part) => (/^\s*\d{1,9}\s*$/.test(part) ? Number(part) : NaN));
+    const isRight = numbers.every((number) => number >= 1 && number <= high);
+    return isRight ? numbers : refuse(option, `integers in 1 … ${high} with commas between`, value);
+  };
+}
+
 /** A parser of one part of so many: `2/8`. */
 export function shardOption(option: string): OptionParser<{ index: number; count: number }> {
   return (value) => {

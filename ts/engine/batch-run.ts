@@ -35,7 +35,7 @@ const spare = (batchSize: number): number => batchSize + 8;
  * scheduler config; and where nothing can be written, as on a full disk (what is recorded stays). ERR_ABORTED after
  * `signal`; ERR_NOT_FOUND without the jobs file; ERR_CLOSED or ERR_DISPOSED where engine or model are taken away.
  * @example
- * const { unet, scheduler } = await DDIMPipeline.fromPretrained('models/fashion-mnist-ddpm');
+ * const { unet, scheduler } = await DDIMPipeline.fromPretrained(EMBEDDED_MODEL);
  * const jobs = [{ id: 'shirt', seed: 1, numInferenceSteps: 20 }, { id: 'boot', seed: 2, scheduler: 'ddpm' }];
  * const { drawn, failed } = await runBatch({ jobs, out: 'images', unet, scheduler });
  */

@@ -47,7 +47,7 @@ interface PendingTrial {
  * request is under way it keeps the process alive.
  *
  * @example
- * const engine = new SamplerEngine(await UNet2DModel.fromPretrained('models/fashion-mnist-ddpm/unet'));
+ * const engine = new SamplerEngine(await UNet2DModel.fromPretrained(EMBEDDED_MODEL));
  * const scheduler = new DDIMScheduler();
  * const images = await Promise.all(
  *   [20, 50].map((numInferenceSteps) => engine.sample({ scheduler, numInferenceSteps, seed: 0 })),

@@ -1,3 +1,4 @@
+export { EMBEDDED_MODEL } from './embedded-model';
 export { loadUNet, type LoadUNetOptions } from './load-unet';
 export {
   TorchScriptModel,

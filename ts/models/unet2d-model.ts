@@ -67,7 +67,7 @@ const toText = (parsed: Parsed): string => JSON.stringify(toDiskUNetConfig(parse
  * class loads; forwards run off the JavaScript thread, several at once.
  *
  * @example
- * const unet = await UNet2DModel.fromPretrained('models/fashion-mnist-ddpm', { dtype: 'bfloat16' });
+ * const unet = await UNet2DModel.fromPretrained(EMBEDDED_MODEL, { dtype: 'bfloat16' });
  * const { sample } = await unet.forward(randn([2, 1, 32, 32]), [999, 10]);
  */
 export class UNet2DModel implements UNetLike {

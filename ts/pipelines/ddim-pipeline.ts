@@ -34,7 +34,7 @@ function ddimStep({ eta, useClippedModelOutput }: DDIMRunOptions, batchSize: num
  * seeds and options give the same images. A DDPM scheduler is turned into DDIM.
  *
  * @example
- * const pipe = await DDIMPipeline.fromPretrained('models/fashion-mnist-ddpm');
+ * const pipe = await DDIMPipeline.fromPretrained(EMBEDDED_MODEL);
  * const { images } = await pipe.run({ batchSize: 4, numInferenceSteps: 20 });
  * await images[0]!.save('sample.png');
  */

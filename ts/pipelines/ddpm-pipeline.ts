@@ -13,7 +13,7 @@ export type DDPMRunOptions<O extends OutputType = OutputType> = RunOptions<O>;
  * same images.
  *
  * @example
- * const pipe = await DDPMPipeline.fromPretrained('models/fashion-mnist-ddpm');
+ * const pipe = await DDPMPipeline.fromPretrained(EMBEDDED_MODEL);
  * const { images } = await pipe.run({ numInferenceSteps: 100, generator: new Generator({ seed: 0 }) });
  */
 export class DDPMPipeline extends UNetPipeline<DDPMScheduler | DDIMScheduler> {

@@ -21,7 +21,11 @@ const isOperator = (name: string): boolean => (names ??= new Set(addon().opNames
  * Every ATen operator through libtorch's dispatcher, by its name or with its overload: `ops.aten.silu(x)`,
  * `ops.aten['add.Tensor'](x, y, { alpha: 2 })`. The overload is chosen by the arguments' types; an integral number is an
  * int Scalar. Underscore-prefixed, `out=` and file operators are not there. A call throws ArgumentError for arguments
- * that fit no overload and OpError for what the operator itself refuses.
+ * that fit no overload and OpError for what the operator itself refuses. Some operators (`…_backward`, `native_…`) refuse
+ * little: senseless sizes or indices end the process, as in Python.
+ *
+ * @example
+ * const y = ops.aten.silu!(x) as Tensor;
  */
 export const ops: { readonly aten: Readonly<Record<string, AtenOperator>> } = {
   aten: new Proxy(Object.create(null) as Record<string, AtenOperator>, {

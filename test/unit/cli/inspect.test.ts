@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EMBEDDED_MODEL } from '../../../ts/cli/embedded-model';
+import { EMBEDDED_MODEL } from '../../../ts/models/embedded-model';
 import { inspect } from '../../../ts/cli/inspect-run';
 import { archive } from '../models/fixtures';
 import { readSafetensors, tinyUNet, writeShards } from '../models/tiny-unet';

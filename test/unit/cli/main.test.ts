@@ -64,6 +64,8 @@ describe('cli/main', () => {
     ['sample --grid=', '--grid must be a file, got ""'],
     ['setup --torch 1.0', "--torch must be a version like 2.13.0, got '1.0'"],
     ['setup --variant foo', "--variant must be cpu or a CUDA variant such as cu130, got 'foo'"],
+    ['bench --batch 1,0', '--batch must be integers in 1 … 4096 with commas between, got "1,0"'],
+    ['bench --seconds=-1', '--seconds must be a number from 0 up, got "-1"'],
     ['inspect a b', "too many arguments for 'inspect'. Expected 1 argument but got 2."],
   ];
   for (const [line, message] of wrong) {
