@@ -153,8 +153,9 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
 std::vector<int64_t> integers(const Napi::Value& value, const char* name) {
   if (!value.IsArray()) fail(ErrorCode::argument, name, " must be an array of integers");
   const auto array = value.As<Napi::Array>();
-  std::vector<int64_t> result(array.Length());
-  for (uint32_t i = 0; i < array.Length(); ++i) {
+  const uint32_t length = array.Length();  // once: an entry may be a getter that changes it
+  std::vector<int64_t> result(length);
+  for (uint32_t i = 0; i < length; ++i) {
     const Napi::Value entry = array[i];
     const double number = entry.IsNumber() ? entry.As<Napi::Number>().DoubleValue() : NAN;
     if (std::trunc(number) != number || std::abs(number) > 9007199254740991.0) {

@@ -136,10 +136,11 @@ export class SamplerEngine {
     const most = Math.max(1, Math.floor(this.maxBatchSize / (guided ? 2 : 1)));
     const { batchSizes = powersOfTwo(most) } = options;
     if (!Array.isArray(batchSizes)) throw new ArgumentError(`batchSizes must be an array, got ${showValue(batchSizes)}`);
-    for (const size of batchSizes) checkCount('batchSizes', size, most);
+    const sizes = [...(batchSizes as readonly number[])]; // the caller's may change
+    for (const size of sizes) checkCount('batchSizes', size, most);
     if (this.closing !== undefined) throw closedError();
     const shape = this.shape ?? shapeOf(this.unet);
-    const id = this.handle.warmUp(shape, batchSizes as number[], guided);
+    const id = this.handle.warmUp(shape, sizes, guided);
     return new Promise((resolve, reject) => this.trials.set(id, { resolve, reject }));
   }
 

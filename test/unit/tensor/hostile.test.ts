@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { DDIMPipeline, DDIMScheduler, Tensor, UNet2DModel, arange, ops, randn, setNumThreads, zeros } from '../../../ts/index';
+import { addon } from '../../../ts/native/addon';
+import { wrapTensor } from '../../../ts/tensor/tensor';
 
 type Resizable = ArrayBuffer & { resize(bytes: number): void };
 const resizable = (bytes: number): Resizable =>
@@ -32,6 +34,18 @@ describe('tensor: arguments that are made to hurt', () => {
         }
       }
     }
+  });
+
+  it('a list that grows while it is read', () => {
+    const sizes = [1, 1];
+    Object.defineProperty(sizes, 0, {
+      get() {
+        if (sizes.length < 100_000) sizes.push(...new Array<number>(1000).fill(1));
+        return 1;
+      },
+    });
+    // Straight to the addon: what is public copies its lists.
+    assert.equal(wrapTensor(addon().tensorFrom(new Float32Array(1), sizes, 'float32')).numel, 1);
   });
 
   it('lists without end', () => {
