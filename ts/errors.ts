@@ -121,8 +121,8 @@ const CLASS_OF_CODE: Partial<Record<ErrorCode, CodedErrorClass>> = {
 /** Makes the error of `code`; the addon throws through it, so that native and TypeScript failures are of one kind. */
 export function makeError(code: ErrorCode, message: string): DiffusersError {
   const coded = CLASS_OF_CODE[code];
-  // Names from a stranger's file may be in it. Only an operator's overloads are told of line by line.
-  const text = code === 'ERR_ARGUMENT' ? message.split('\n').map(escapeControls).join('\n') : escapeControls(message);
+  // Names from a stranger's file may be in it. Operators' overloads, and what a TorchScript program says, have lines.
+  const text = code === 'ERR_ARGUMENT' || code === 'ERR_OP' ? message.split('\n').map(escapeControls).join('\n') : escapeControls(message);
   return coded === undefined ? new DiffusersError(code, text) : new coded(text);
 }
 

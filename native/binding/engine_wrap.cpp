@@ -161,8 +161,9 @@ class EngineHandle::Mailbox : public std::enable_shared_from_this<Mailbox> {
 void EngineHandle::Events::settle(Napi::Env env) {
   try {
     mailbox_->empty(env);
-  } catch (const Napi::Error& error) {
-    napi_fatal_exception(env, error.Value());  // as an uncaught exception; none may pass through Node's C
+  } catch (...) {
+    // As an uncaught exception: whoever waits would wait for ever.
+    napi_fatal_exception(env, translate(env, std::current_exception()).Value());
   }
 }
 

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <set>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 namespace nd {
@@ -55,7 +55,7 @@ class Checker final : public json::json_sax_t {
   const JsonLimits& limits_;
   const std::string& what_;
   const ErrorCode code_;
-  std::vector<std::unordered_set<std::string>> levels_;  // the keys of the objects that are open
+  std::vector<std::set<std::string>> levels_;  // the keys of the objects that are open
   uint64_t values_ = 0;
 };
 

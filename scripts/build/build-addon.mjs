@@ -50,10 +50,10 @@ export async function buildAddon(request) {
     const environment = { ...process.env, ...ccacheEnvironment() };
     const command = await configureCommand(request);
     const state = compareConfiguration(readCMakeCache(buildFolder), command);
-    if (state === 'same' && !isClone() && before !== undefined) {
+    if (state === 'same' && !isClone() && before !== undefined && isOfThisVersion()) {
       return { file: addonFile, built: false, seconds: (Date.now() - started) / 1000 };
     }
-    if (state !== 'same') {
+    if (state !== 'same' || !isClone()) {
       requireToolchain();
       if (state === 'fresh' || !isClone()) forgetConfiguration();
       request.progress.update('Configuring the addon');
@@ -72,6 +72,18 @@ export async function buildAddon(request) {
 
 /** @param {string} file */
 const timeOf = (file) => (existsSync(file) ? statSync(file).mtimeMs : undefined);
+
+/** @returns {string} */
+const packageVersion = () => JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')).version;
+
+/** Whether the addon was built from this version's sources: an update may leave the build folder where it is. */
+function isOfThisVersion() {
+  try {
+    return JSON.parse(readFileSync(buildInfoFile, 'utf8')).packageVersion === packageVersion();
+  } catch {
+    return false;
+  }
+}
 
 /** Whether this is the repository rather than the installed package, whose sources never change: nothing is compiled bit by bit. */
 const isClone = () => existsSync(path.join(packageRoot, 'test'));
@@ -101,8 +113,9 @@ export function requireWritable() {
 /** CMake writes what it knows of libtorch; what Node calls the platform is added here. */
 function completeBuildInfo() {
   const info = JSON.parse(readFileSync(buildInfoFile, 'utf8'));
-  if (info.platform === process.platform && info.arch === process.arch) return;
-  const complete = { ...info, platform: process.platform, arch: process.arch };
+  const { platform, arch } = process;
+  const complete = { ...info, platform, arch, packageVersion: packageVersion() };
+  if (JSON.stringify(complete) === JSON.stringify(info)) return;
   writeFileSync(buildInfoFile, `${JSON.stringify(complete, null, 2)}\n`);
 }
 

@@ -59,8 +59,8 @@ export function parseSchedulerConfig<K extends SchedulerKind>(
   if (!isPlainObject(given)) {
     throw new ConfigError(`the config of ${kind} must be a plain object, got ${describeNonObject(given)}`);
   }
-  const entries = source === 'file' ? fileEntries(given) : constructorEntries(kind, given);
-  for (const [name, entry] of overridingEntries(kind, overrides)) entries.set(name, entry);
+  const overriding = overridingEntries(kind, overrides);
+  const entries = source === 'file' ? fileEntries(given, overriding) : constructorEntries(kind, given);
   honourSetAlphaToZero(kind, entries);
   const fields = SCHEDULER_FIELDS[kind];
   const config = parseFields(fields, entries) as unknown as ConfigOf<K>;
@@ -95,12 +95,13 @@ export function toDiskConfig<K extends SchedulerKind>(
 }
 
 /** A file's entries by camelCase key. */
-function fileEntries(given: Record<string, unknown>): Map<string, SpelledValue> {
+function fileEntries(given: Record<string, unknown>, overriding: ReadonlyMap<string, SpelledValue>): Map<string, SpelledValue> {
   const entries = bothSpellings(given);
   // The dumped config of a live Python scheduler lists the keys its user left alone: another class has its own defaults.
   const defaulted = entries.get(USE_DEFAULT_VALUES)?.value;
   if (Array.isArray(defaulted)) for (const key of defaulted) entries.delete(snakeToCamel(String(key)));
   entries.delete(USE_DEFAULT_VALUES);
+  for (const [name, entry] of overriding) entries.set(name, entry);
   readNulls(entries);
   // diffusers doesn't look at the name where the values are there.
   if ((entries.get('trainedBetas')?.value ?? null) !== null && !isBetaSchedule(entries.get('betaSchedule')?.value)) {
@@ -111,15 +112,19 @@ function fileEntries(given: Record<string, unknown>): Map<string, SpelledValue> 
 
 const isBetaSchedule = (name: unknown): boolean => SCHEDULER_FIELDS.DDPMScheduler.betaSchedule.safeParse(name).success;
 
-/** null where Python's schedulers run with None: a flag that is not set, a bound that is not needed, the plain variance. */
+/** null where Python's schedulers run with None: a flag that is not set, a bound that then is not needed, the plain variance. */
 function readNulls(entries: Map<string, SpelledValue>): void {
   for (const name of ['clipSample', 'thresholding', 'rescaleBetasZeroSnr', 'setAlphaToOne']) {
     const entry = entries.get(name);
     if (entry?.value === null) entries.set(name, { ...entry, value: false });
   }
-  for (const name of ['clipSampleRange', 'sampleMaxValue', 'dynamicThresholdingRatio', 'varianceType']) {
-    if (entries.get(name)?.value === null) entries.delete(name);
-  }
+  const isOff = (flag: string): boolean => entries.get(flag)?.value === false;
+  const drop = (name: string, isUnneeded: boolean): void => {
+    if (isUnneeded && entries.get(name)?.value === null) entries.delete(name);
+  };
+  drop('clipSampleRange', isOff('clipSample'));
+  for (const name of ['sampleMaxValue', 'dynamicThresholdingRatio']) drop(name, !entries.has('thresholding') || isOff('thresholding'));
+  drop('varianceType', true);
 }
 
 function overridingEntries(kind: SchedulerKind, overrides: unknown): Map<string, SpelledValue> {

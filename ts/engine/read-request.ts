@@ -7,7 +7,7 @@ import { TorchScriptUNet } from '../models/torchscript-unet';
 import { checkClassLabels, checkSampleShape, toClassLabels, type UNetPlace } from '../models/unet-inputs';
 import type { EngineRequest } from '../native/addon-types';
 import { readBoolean, readTimestepList } from '../schedulers/step-arguments';
-import { Generator, Tensor } from '../tensor';
+import { Generator, Tensor, tidy } from '../tensor';
 import { checkSeed } from '../tensor/generator';
 import { HANDLE } from '../tensor/handle';
 import type { Plans } from './plans';
@@ -170,18 +170,25 @@ function readDeadline(deadline: unknown): number | undefined {
   );
 }
 
-/** The engine sends a batch's labels to the device together, and not from the JS thread, which would wait for it. */
-const onHost = ({ config, dtype }: UNetLike): UNetPlace => ({ config, dtype, device: 'cpu' });
+/**
+ * A label stays where it is: the engine's thread brings those of a batch to the device together, where the JS thread would wait
+ * for it.
+ */
+const placeOf = ({ config, dtype }: UNetLike, label: unknown): UNetPlace => ({
+  config,
+  dtype,
+  device: label instanceof Tensor ? label.device : 'cpu',
+});
 
 function readClassLabel(label: unknown, unet: UNetLike): Tensor | undefined {
   if (unet instanceof UNet2DModel) checkClassLabels(label, unet.config);
   if (unet instanceof TorchScriptUNet) unet.checkClassLabels(label);
   if (label === undefined) return undefined;
-  if (typeof label === 'number') return toClassLabels([label], 1, onHost(unet));
+  if (typeof label === 'number') return toClassLabels([label], 1, placeOf(unet, label));
   if (!(label instanceof Tensor)) throw new ArgumentError(`classLabel must be an integer or a Tensor, got ${showValue(label)}`);
   const row = label.reshape([1, ...(label.numel === 1 && label.shape.length < 2 ? [] : [label.numel])]);
   try {
-    return toClassLabels(row, 1, onHost(unet));
+    return toClassLabels(row, 1, placeOf(unet, label));
   } finally {
     row.dispose();
   }
@@ -191,7 +198,7 @@ function readClassLabel(label: unknown, unet: UNetLike): Tensor | undefined {
 function readNullLabel(request: SampleRequest, label: Tensor | undefined, unet: UNetLike): Tensor | undefined {
   const { classLabel, guidanceScale = 1, nullClassLabel } = request;
   if (!wantsGuidance(guidanceScale, nullClassLabel, { name: 'a classLabel', given: classLabel })) return undefined;
-  return nullLabels(nullClassLabel, label!, onHost(unet));
+  return tidy(() => nullLabels(nullClassLabel, label!, placeOf(unet, nullClassLabel)));
 }
 
 /** [C, H, W] of a request. @throws ShapeError, ConfigError */

@@ -9,7 +9,7 @@ import type { TorchScriptModel } from './torchscript-model';
 import type { UNetConfigSource } from './unet-config-source';
 import { checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
 import type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from './unet-like';
-import { checkSaveOptions, CONFIG_FILE, diffusersWeights, UNET_ARCHIVE, type SaveOptions } from './weight-files';
+import { checkSaveOptions, CONFIG_FILE, diffusersWeights, removeShards, UNET_ARCHIVE, type SaveOptions } from './weight-files';
 
 /** The tensor in what a UNet's forward gives: itself, the first of a tuple, or diffusers' `sample`. */
 function sampleOf(output: unknown): Tensor {
@@ -117,6 +117,7 @@ export class TorchScriptUNet implements UNetLike {
     const exported = exportMetadata(extraFiles['metadata.json']);
     if (exported !== undefined) {
       await this.model.saveWeights(join(folder, diffusersWeights()));
+      await removeShards(folder, {});
       extraFiles['metadata.json'] = JSON.stringify({ ...exported, dtype: this.dtype }, null, 2);
     }
     await this.model.save(join(folder, UNET_ARCHIVE), extraFiles);

@@ -167,7 +167,7 @@ export interface EngineStats {
   maxBatchSize: number;
   /** The largest batch now: where the measured time per sample no longer falls. Of the shape that ran last. */
   batchLimit: number;
-  /** Samples a batch (two for a request with guidance) by `maxBatchSize`, in the mean of the last 10 s. */
+  /** Samples a batch (two for a request with guidance, also where `maxBatchSize` is 1) by `maxBatchSize`, in the mean of the last 10 s. */
   batchOccupancy: number;
   /** Batches run. */
   steps: number;

@@ -14,6 +14,9 @@ constexpr double kToleranceFull = 0.02, kToleranceFew = 0.2;
 /// Every so many steps a larger batch is tried.
 constexpr int64_t kTryEvery = 64;
 
+/// Every so many steps a limit that lack of memory has set is doubled: others may have given theirs back.
+constexpr int64_t kRaiseEvery = 1024;
+
 }  // namespace
 
 BatchPolicy::Line& BatchPolicy::line_of(BatchKey key) {
@@ -68,7 +71,8 @@ BatchPolicy::Batch BatchPolicy::select() const {
 }
 
 void BatchPolicy::ran(BatchKey key, int64_t batch, double seconds) {
-  ++line_of(key).steps;
+  auto& line = line_of(key);
+  if (++line.steps % kRaiseEvery == 0) line.most = std::min(2 * line.most, most_of(key));
   lost(key, seconds);
   measured(key, batch, seconds);
 }

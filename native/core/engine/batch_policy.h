@@ -52,7 +52,7 @@ class BatchPolicy {
   /// What a step takes, without any request's having it.
   void measured(BatchKey key, int64_t batch, double seconds);
 
-  /// Batches of a key have no more requests from now on: there is too little memory for more.
+  /// Batches of a key have no more requests for some thousand steps: there is too little memory for more.
   void allow_at_most(BatchKey key, int64_t requests);
 
   bool empty() const { return requests_.empty(); }

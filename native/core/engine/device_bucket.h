@@ -44,7 +44,7 @@ struct DeviceRunner::Bucket {
 
 /// What is on the stream: the last launch, and the one before.
 struct DeviceRunner::Flight {
-  explicit Flight(at::Device device) : spans{Span{device}, Span{device}}, pool(std::in_place, device) {}
+  explicit Flight(at::Device device) : spans{Span{device}, Span{device}}, pool(std::make_unique<cuda::GraphPool>(device)) {}
 
   struct Span {
     explicit Span(at::Device device) : begin(device), end(device) {}
@@ -69,7 +69,7 @@ struct DeviceRunner::Flight {
 
   std::array<Span, 2> spans;
   size_t turn = 0;
-  std::optional<cuda::GraphPool> pool;  // always one
+  std::unique_ptr<cuda::GraphPool> pool;
 };
 
 }  // namespace nd

@@ -5,7 +5,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <string>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "core/engine/device_bucket.h"
 #include "core/engine/draws.h"
 #include "core/errors.h"
+#include "core/out_of_memory.h"
 #include "core/sampling/guidance.h"
 
 namespace nd {
@@ -21,7 +21,6 @@ namespace {
 
 /// Runs of a bucket before its work is captured: libtorch and cuDNN set things up in them.
 constexpr int kWarmUps = 2;
-
 /// Buckets that are kept, of all shapes; each graph holds some MB on the device.
 constexpr size_t kMaxBuckets = 64;
 
@@ -127,12 +126,13 @@ template <typename Work>
 auto DeviceRunner::with_room(const Work& work) {
   try {
     return work();
-  } catch (const c10::OutOfMemoryError&) {
-    if (buckets_.empty()) throw;
+  } catch (...) {
+    cuda::synchronize(target_.device);  // what was sent may be written again
+    if (!captured_ || !ran_out_of_memory(std::current_exception())) throw;
   }
-  cuda::synchronize(target_.device);  // they may be under way
   buckets_.clear();
-  flight_->pool.emplace(target_.device);
+  flight_->pool = std::make_unique<cuda::GraphPool>(target_.device);
+  captured_ = false;
   cuda::release_unused(target_.device);
   return work();
 }
@@ -160,13 +160,15 @@ std::optional<StepTime> DeviceRunner::run_once(const std::vector<RunningRequest*
 
 std::optional<StepTime> DeviceRunner::finish() { return flight_->last().learn(); }
 
-double DeviceRunner::seconds_of(const std::function<void()>& work) const {
-  cuda::Mark begin(target_.device), end(target_.device);
-  begin.record();
-  work();
-  end.record();
-  end.wait();
-  return end.seconds_since(begin);
+double DeviceRunner::seconds_of(const std::function<void()>& work) {
+  return with_room([&] {
+    cuda::Mark begin(target_.device), end(target_.device);
+    begin.record();
+    work();
+    end.record();
+    end.wait();
+    return end.seconds_since(begin);
+  });
 }
 
 double DeviceRunner::trial(const BatchKey& key, int64_t requests) {
@@ -277,7 +279,7 @@ void DeviceRunner::launch(Bucket& bucket, int64_t requests) {
     }
     span.end.record();
   } catch (...) {
-    cuda::synchronize(target_.device);  // what was sent may be written again
+    flight_->turn = 1 - flight_->turn;  // the one before is the last still
     throw;
   }
   span.of = StepTime{bucket.key, requests, 0};
@@ -288,6 +290,7 @@ void DeviceRunner::launch(Bucket& bucket, int64_t requests) {
 void DeviceRunner::capture(Bucket& bucket) {
   // Where something in it looks at its numbers, as a TorchScript program may, it goes on as it went.
   bucket.can_be_captured = false;
+  captured_ = true;
   const auto failure = cuda::failure_of([&] {
     bucket.graph = std::make_unique<cuda::Graph>(*flight_->pool, target_.device, [&] { work(bucket); });
   });

@@ -38,8 +38,8 @@ class DeviceRunner {
   std::optional<StepTime> run(const std::vector<RunningRequest*>& batch);
   /// Waits for the work of the last call, and gives what it took.
   std::optional<StepTime> finish();
-  /// What `work`, that goes to this thread's stream, takes on the device; waits for it.
-  double seconds_of(const std::function<void()>& work) const;
+  /// What `work`, that goes to this thread's stream, takes on the device; waits for it. It may be called twice.
+  double seconds_of(const std::function<void()>& work);
   /// Seconds of a step of nothing but padding.
   double trial(const BatchKey& key, int64_t requests);
 
@@ -75,6 +75,7 @@ class DeviceRunner {
   std::unique_ptr<Flight> flight_;
   std::map<std::pair<BatchKey, int64_t>, std::unique_ptr<Bucket>> buckets_;
   uint64_t launches_ = 0;
+  bool captured_ = false;  // something, since the pool is new: it may hold memory
   std::string capture_failure_;
 };
 

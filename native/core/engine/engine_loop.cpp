@@ -1,11 +1,10 @@
 #include <ATen/Parallel.h>
-#include <c10/util/Exception.h>
-
 #include <algorithm>
 
 #include "core/engine/sampler_engine.h"
 #include "core/engine/thread_share.h"
 #include "core/errors.h"
+#include "core/out_of_memory.h"
 
 /// What SamplerEngine's own thread does.
 namespace nd {
@@ -125,6 +124,8 @@ void SamplerEngine::run_step() {
     threads.emplace(closing_);
     if (!*threads) return;
     not_busy_ += threads->waited();
+  } else {
+    use_threads(1);  // of the host: a device does the rest
   }
   const auto start = EngineClock::now();
   std::optional<StepTime> took;
@@ -152,15 +153,10 @@ void SamplerEngine::run_step() {
 
 /// Called with what a step threw: nobody has moved. Where memory ran out, its requests go on in smaller batches.
 bool SamplerEngine::go_on_with_fewer(const BatchPolicy::Batch& batch) {
-  if (batch.ids.size() == 1) return false;
-  try {
-    throw;
-  } catch (const c10::OutOfMemoryError&) {
-    policy_.allow_at_most(batch.key, static_cast<int64_t>(batch.ids.size()) / 2);
-    return true;
-  } catch (...) {
-    return false;
-  }
+  // Padded batches are of one size however few are in them.
+  if (batch.ids.size() == 1 || options_.pad_batches || !ran_out_of_memory(std::current_exception())) return false;
+  policy_.allow_at_most(batch.key, static_cast<int64_t>(batch.ids.size()) / 2);
+  return true;
 }
 
 void SamplerEngine::learn(const StepTime& took) {

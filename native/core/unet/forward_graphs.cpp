@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/out_of_memory.h"
 #include "kernels/cuda_ops.h"
 
 namespace nd {
@@ -72,8 +73,8 @@ at::Tensor ForwardGraphs::operator()(const ForwardInputs& inputs) {
   const std::lock_guard lock(mutex_);
   try {
     return run(inputs);
-  } catch (const c10::OutOfMemoryError&) {
-    if (state_->entries.empty()) throw;
+  } catch (...) {
+    if (!state_->pool || !ran_out_of_memory(std::current_exception())) throw;
   }
   // Graphs keep their activations' memory: they go, and it is tried once more.
   const auto device = inputs.x.device();

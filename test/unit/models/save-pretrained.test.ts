@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DIFFUSERS_VERSION } from '../../../ts/config/scheduler-config';
@@ -39,6 +39,14 @@ describe('savePretrained of a UNet', () => {
     const { _diffusers_version, ...rest } = (await config(join(MODEL, 'unet'))) as Record<string, unknown>;
     assert.deepEqual(await config(folder), { ...rest, _diffusers_version: DIFFUSERS_VERSION });
     assert.equal(typeof _diffusers_version, 'string');
+  });
+
+  it('of an archive takes the place of old shards, which Python and we would read before it', async () => {
+    const index = `${WEIGHTS}.index.json`;
+    const shards = [1, 2].map((n) => `diffusion_pytorch_model-0000${n}-of-00002.safetensors`);
+    for (const name of [index, ...shards]) await writeFile(join(folder, name), '{}');
+    await (await loadUNet(archive('tiny-unet'))).savePretrained(folder);
+    assert.deepEqual((await readdir(folder)).sort(), ['config.json', WEIGHTS, 'unet.pt']);
   });
 
   it('writes an archive beside the weights of one, as they are now', async () => {

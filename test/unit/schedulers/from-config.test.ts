@@ -9,6 +9,8 @@ describe('schedulers: fromConfig', () => {
     assert.deepEqual(read(nulls), read({ clip_sample: false }));
     assert.equal(parseSchedulerConfig('DDIMScheduler', { set_alpha_to_one: null }, 'file').config.setAlphaToOne, false);
     assert.deepEqual(read({ num_train_timesteps: 1, trained_betas: [0.5], beta_schedule: 'trained' }).trainedBetas, [0.5]);
+    assert.throws(() => read({ clip_sample: true, clip_sample_range: null }), { code: 'ERR_CONFIG', message: /clip_sample_range/ });
+    assert.throws(() => read({ thresholding: true, sample_max_value: null }), { code: 'ERR_CONFIG', message: /sample_max_value/ });
     assert.throws(() => read({ beta_schedule: 'trained' }), { code: 'ERR_CONFIG', message: /beta_schedule/ });
     assert.throws(() => read({ num_train_timesteps: null }), { code: 'ERR_CONFIG', message: /num_train_timesteps/ });
     assert.throws(() => parseSchedulerConfig('DDPMScheduler', { clipSample: null }, 'constructor'), { code: 'ERR_CONFIG' });
@@ -22,6 +24,8 @@ describe('schedulers: fromConfig', () => {
     assert.equal((scheduler.config as unknown as Record<string, unknown>)['skip_prk_steps'], true);
     assert.equal(DDPMScheduler.fromConfig(scheduler.config, { varianceType: 'fixed_large' }).config.varianceType, 'fixed_large');
     assert.equal(DDIMInverseScheduler.fromConfig(scheduler.config, { stepsOffset: 1 }).config.stepsOffset, 1);
+    const betas = { numTrainTimesteps: 1, trainedBetas: [0.5] };
+    assert.deepEqual(DDPMScheduler.fromConfig({ beta_schedule: 'trained' }, betas).config.trainedBetas, [0.5]);
     const wrong = (overrides: unknown) => () => DDIMScheduler.fromConfig(file, overrides as never);
     assert.throws(wrong({ timestep_spacing: 'trailing' }), { code: 'ERR_CONFIG', message: /unknown key "timestep_spacing".*did you mean timestepSpacing\?/ });
     assert.throws(wrong({ timestepSpacing: 'x' }), { code: 'ERR_CONFIG', message: /timestepSpacing must be one of/ });
