@@ -1,8 +1,6 @@
 import { ArgumentError } from './errors';
 import { escapeControls } from './escape-controls';
 
-export { escapeControls };
-
 /** `value` as an error message shows it: short, on one line, and telling a string from a number. */
 export function showValue(value: unknown): string {
   try {

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
-import { escapeControls } from '../arguments';
 import type { BatchOptions, BatchProgress, BatchSummary } from '../engine/batch-options';
 import { runBatch } from '../engine/batch-run';
+import { escapeControls } from '../escape-controls';
 import type { BatchCommandOptions } from './batch';
 import { formatCount, formatRate, formatSeconds, plural } from './format';
 import { interruptible } from './interrupt';

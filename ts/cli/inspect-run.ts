@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
+import { isPlainObject } from '../arguments';
 import { readJsonFile } from '../config/json-file';
-import { isPlainObject } from '../config/keys';
 import { ArgumentError, CheckpointError, LibtorchError, NotFoundError } from '../errors';
 import { readTorchScriptRecords } from '../models/torchscript-records';
 import { shardsOf } from '../models/weight-files';

@@ -1,5 +1,6 @@
+import { isPlainObject } from '../arguments';
 import { ConfigError } from '../errors';
-import { isPlainObject, isPrototypeKey } from './keys';
+import { isPrototypeKey } from './keys';
 
 /** How deep a config may nest; diffusers' own stay under 4, and recursion over a hostile file must end. */
 export const MAX_CONFIG_DEPTH = 64;

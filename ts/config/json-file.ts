@@ -1,8 +1,8 @@
 import { open, stat } from 'node:fs/promises';
+import { isPlainObject } from '../arguments';
 import { CheckpointError, NotFoundError } from '../errors';
 import { fileProblem, writeFileAtomic } from '../files/atomic-write';
 import { MAX_CONFIG_DEPTH } from './frozen-copy';
-import { isPlainObject } from './keys';
 
 /** The largest JSON file that is read: 16 MiB holds a million trained betas, and keeps a hostile file from memory. */
 export const MAX_JSON_BYTES = 16 * 1024 * 1024;

@@ -1,8 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import { isPlainObject, showValue } from '../arguments';
+import { showValue } from '../arguments';
 import { ConfigError } from '../errors';
-
-export { isPlainObject };
 
 /**
  * The camelCase of a diffusers key: `num_train_timesteps` → `numTrainTimesteps`. Only an underscore between a letter or

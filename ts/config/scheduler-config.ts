@@ -1,7 +1,7 @@
-import { nearest, showValue } from '../arguments';
+import { isPlainObject, nearest, showValue } from '../arguments';
 import { ConfigError } from '../errors';
 import { frozenCopy } from './frozen-copy';
-import { bothSpellings, camelToSnake, FILE_MARKS, isPlainObject, snakeToCamel, type SpelledValue } from './keys';
+import { bothSpellings, camelToSnake, FILE_MARKS, snakeToCamel, type SpelledValue } from './keys';
 import { parseFields } from './parse-fields';
 import { SCHEDULER_FIELDS, type ConfigOf, type SchedulerKind } from './scheduler-config-schema';
 

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { showValue } from '../arguments';
+import { isPlainObject, showValue } from '../arguments';
 import { ConfigError } from '../errors';
 import { frozenCopy } from './frozen-copy';
-import { bothSpellings, camelToSnake, FILE_MARKS, isPlainObject } from './keys';
+import { bothSpellings, camelToSnake, FILE_MARKS } from './keys';
 import { parseFields, type Fields } from './parse-fields';
 import { DIFFUSERS_VERSION } from './scheduler-config';
 

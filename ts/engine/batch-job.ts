@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { showValue, unknownOption } from '../arguments';
-import { isPlainObject, type SpelledValue } from '../config/keys';
+import { isPlainObject, showValue, unknownOption } from '../arguments';
+import type { SpelledValue } from '../config/keys';
 import { parseFields } from '../config/parse-fields';
 import { ArgumentError } from '../errors';
 import type { SchedulerKind } from '../config/scheduler-config';

@@ -1,8 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { open, opendir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { showValue } from '../arguments';
-import { isPlainObject } from '../config/keys';
+import { isPlainObject, showValue } from '../arguments';
 import { ArgumentError } from '../errors';
 import { writeError } from '../files/atomic-write';
 import { NEWLINE, readLines } from '../files/read-lines';

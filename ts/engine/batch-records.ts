@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { showValue } from '../arguments';
-import { isPlainObject } from '../config/keys';
+import { isPlainObject, showValue } from '../arguments';
 import { ArgumentError } from '../errors';
 import type { ImageFormat } from '../image';
 import type { WeightsDigest } from '../models/weights-digest';

@@ -1,5 +1,5 @@
-import { showValue } from '../arguments';
-import { isPlainObject, snakeToCamel } from '../config/keys';
+import { isPlainObject, showValue } from '../arguments';
+import { snakeToCamel } from '../config/keys';
 import type { SchedulerConfigInput, SchedulerKind } from '../config/scheduler-config';
 import { ArgumentError, ConfigError } from '../errors';
 import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler } from '../schedulers';

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { isPlainObject } from '../config/keys';
+import { isPlainObject } from '../arguments';
 import { CheckpointError, DiffusersError } from '../errors';
 import { fileProblem } from '../files/atomic-write';
 

@@ -1,4 +1,5 @@
-import { bothSpellings, isPlainObject } from '../config/keys';
+import { isPlainObject } from '../arguments';
+import { bothSpellings } from '../config/keys';
 import { parseUNetConfig, toDiskUNetConfig } from '../config/unet-config';
 import { CheckpointError, ConfigError } from '../errors';
 import type { UNetLikeConfig } from './unet-like';

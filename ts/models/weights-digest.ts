@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
+import { isPlainObject } from '../arguments';
 import { readJsonFile } from '../config/json-file';
-import { isPlainObject } from '../config/keys';
 import { CheckpointError } from '../errors';
 import { fileProblem } from '../files/atomic-write';
 import { shardsOf } from './weight-files';

@@ -65,6 +65,7 @@ struct DeviceRunner::Flight {
     }
   };
   Span& last() { return spans[turn]; }
+  Span& before() { return spans[1 - turn]; }
   Span& next() { return spans[turn = 1 - turn]; }
 
   std::array<Span, 2> spans;

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <string>
 #include <utility>
 
 #include "core/engine/conditions.h"
@@ -138,24 +137,25 @@ auto DeviceRunner::with_room(const Work& work) {
 }
 
 std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& batch) {
-  return with_room([&] { return run_once(batch); });
+  const auto out_channels = with_room([&] { return send(batch); });
+  for (auto* request : batch) {
+    request->z.reset();
+    if (!request->error) check_split(*request, out_channels);
+    if (!request->error) ++request->step;
+  }
+  return flight_->before().learn();
 }
 
-std::optional<StepTime> DeviceRunner::run_once(const std::vector<RunningRequest*>& batch) {
+/// Puts the batch's step on the stream, and gives the channels of the model's output. What it throws has moved nobody.
+int64_t DeviceRunner::send(const std::vector<RunningRequest*>& batch) {
   const auto labels = labels_of(batch);
   const auto [key, size] = place_of(batch);
   auto& here = bucket_for(key, size, labels);
   draw_noise(here, batch);
   fill(here, batch);
   condition(here, batch, labels);
-  auto& before = flight_->last();
   launch(here, static_cast<int64_t>(batch.size()));
-  for (auto* request : batch) {
-    request->z.reset();
-    if (!request->error) check_split(*request, here.out_channels);
-    if (!request->error) ++request->step;
-  }
-  return before.learn();
+  return here.out_channels;
 }
 
 std::optional<StepTime> DeviceRunner::finish() { return flight_->last().learn(); }

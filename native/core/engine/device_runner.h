@@ -59,7 +59,7 @@ class DeviceRunner {
   Bucket& bucket_for(BatchKey key, int64_t size, const at::Tensor& labels);
   template <typename Work>
   auto with_room(const Work& work);
-  std::optional<StepTime> run_once(const std::vector<RunningRequest*>& batch);
+  int64_t send(const std::vector<RunningRequest*>& batch);
   double trial_once(const BatchKey& key, int64_t requests);
   void draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch);
   void fill(Bucket& bucket, const std::vector<RunningRequest*>& batch);

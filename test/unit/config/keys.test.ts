@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import vm from 'node:vm';
-import { bothSpellings, camelToSnake, isPlainObject, snakeToCamel } from '../../../ts/config/keys';
+import { isPlainObject } from '../../../ts/arguments';
+import { bothSpellings, camelToSnake, snakeToCamel } from '../../../ts/config/keys';
 import { ConfigError } from '../../../ts/errors';
 
 describe('config/keys', () => {
