@@ -1,11 +1,12 @@
 import os from 'node:os';
 import { performance } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
+import { sampleSizeOf } from '../config/unet-config';
 import { SamplerEngine } from '../engine';
 import { throwIfAborted } from '../errors';
 import type { UNetLike } from '../models';
-import { isClassConditional } from '../models/unet-inputs';
+import { embeddingWidth, isClassConditional } from '../models/unet-inputs';
 import { addon } from '../native/addon';
-import { sampleSizeOf } from '../config/unet-config';
 import type { DDIMScheduler, DDPMScheduler } from '../schedulers';
 import { randn, tidy, zeros, type Tensor } from '../tensor';
 import type { BenchCommandOptions } from './bench';
@@ -92,7 +93,7 @@ function shapeOf({ config }: UNetLike): number[] {
 function firstClasses({ config, dtype, device }: UNetLike, batch: number): Tensor | undefined {
   if (!isClassConditional(config)) return undefined;
   if (config.classEmbedType !== 'identity') return zeros([batch], { dtype: 'int64', device });
-  return zeros([batch, config.timeEmbeddingDim ?? 4 * config.blockOutChannels![0]!], { dtype, device });
+  return zeros([batch, embeddingWidth(config)!], { dtype, device });
 }
 
 async function forwardMilliseconds(unet: UNetLike, batch: number, milliseconds: number, signal: AbortSignal): Promise<number> {
@@ -147,7 +148,6 @@ async function engineRate(
       (error: unknown) => (failure ??= error),
     );
   };
-  const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
   try {
     for (let seed = 0; seed < 2 * maxBatchSize; seed++) ask(seed);
     const settled = async (least: number, until: number): Promise<{ steps: number; at: number }> => {
@@ -155,7 +155,7 @@ async function engineRate(
       while (performance.now() < until || engine.stats().steps - before < least) {
         throwIfAborted(signal);
         if (failure !== undefined) throw failure as Error;
-        await wait(10);
+        await setTimeout(10);
       }
       return { steps: engine.stats().sampleSteps, at: performance.now() };
     };

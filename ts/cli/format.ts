@@ -1,3 +1,4 @@
+import { escapeControls } from '../escape-controls';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
@@ -46,5 +47,4 @@ export function formatValue(value: unknown): string {
 export function formatTable(rows: readonly (readonly [string, string])[], indent = '  '): string {
   const width = Math.max(0, ...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${indent}${name.padEnd(width)}  ${value}`).join('\n');
-}import { escapeControls } from '../escape-controls';
-
+}

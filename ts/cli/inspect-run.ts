@@ -3,10 +3,10 @@ import { basename, extname, join } from 'node:path';
 import { isPlainObject } from '../arguments';
 import { readJsonFile } from '../config/json-file';
 import { ArgumentError, CheckpointError, LibtorchError, NotFoundError } from '../errors';
+import { EMBEDDED_MODEL } from '../models/embedded-model';
 import { readTorchScriptRecords } from '../models/torchscript-records';
 import { shardsOf } from '../models/weight-files';
 import { addon } from '../native/addon';
-import { EMBEDDED_MODEL } from '../models/embedded-model';
 import { formatBytes, formatCount, formatTable, formatValue, plural } from './format';
 import { readSafetensorsHeader } from './safetensors-header';
 

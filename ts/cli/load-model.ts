@@ -1,8 +1,7 @@
 import { stat } from 'node:fs/promises';
-import { loadUNet } from '../models';
+import { EMBEDDED_MODEL, loadUNet } from '../models';
 import { DDIMPipeline, DDPMPipeline } from '../pipelines';
 import { DDIMScheduler, DDPMScheduler } from '../schedulers';
-import { EMBEDDED_MODEL } from '../models/embedded-model';
 import { formatBytes } from './format';
 import type { ModelOptions, SamplerOptions } from './model-options';
 import type { Progress } from './progress';

@@ -59,10 +59,14 @@ export function wordOption(option: string): OptionParser<string> {
   return (value) => (/^[\w-]{1,64}$/.test(value) ? value : refuse(option, 'a word such as fp16', value));
 }
 
+/** Integers in decimal digits with commas between; NaN for what is none. */
+const integersIn = (value: string): number[] =>
+  value.split(',').map((part) => (/^\s*\d{1,9}\s*$/.test(part) ? Number(part) : NaN));
+
 /** A parser of integers that descend strictly, with commas between: `801,601,401`. */
 export function descendingOption(option: string): OptionParser<number[]> {
   return (value) => {
-    const numbers = value.split(',').map((part) => (/^\s*\d{1,9}\s*$/.test(part) ? Number(part) : NaN));
+    const numbers = integersIn(value);
     const descends = numbers.every((number, i) => Number.isInteger(number) && (i === 0 || number < numbers[i - 1]!));
     return descends ? numbers : refuse(option, 'descending integers from 0 up with commas between', value);
   };
@@ -71,7 +75,7 @@ export function descendingOption(option: string): OptionParser<number[]> {
 /** A parser of integers from 1 up with commas between: `1,8,64`. */
 export function countsOption(option: string, high: number): OptionParser<number[]> {
   return (value) => {
-    const numbers = value.split(',').map((part) => (/^\s*\d{1,9}\s*$/.test(part) ? Number(part) : NaN));
+    const numbers = integersIn(value);
     const isRight = numbers.every((number) => number >= 1 && number <= high);
     return isRight ? numbers : refuse(option, `integers in 1 … ${high} with commas between`, value);
   };

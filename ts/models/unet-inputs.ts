@@ -132,7 +132,7 @@ export function toClassLabels(
 }
 
 /** Width of the time embedding, which a class's embedding has too; undefined where the config does not tell. */
-function embeddingWidth({ timeEmbeddingDim, blockOutChannels }: UNetLikeConfig): number | undefined {
+export function embeddingWidth({ timeEmbeddingDim, blockOutChannels }: UNetLikeConfig): number | undefined {
   return timeEmbeddingDim ?? (blockOutChannels === undefined ? undefined : 4 * blockOutChannels[0]!);
 }
 

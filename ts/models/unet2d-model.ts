@@ -259,9 +259,7 @@ export class UNet2DModel implements UNetLike {
       });
     }
     await this.handle.save(join(folder, diffusersWeights(options.variant)));
-    await removeShards(folder, options).catch((cause: unknown) => {
-      throw writeError(folder, cause);
-    });
+    await removeShards(folder, options);
     await writeJsonFile(join(folder, CONFIG_FILE), toDiskUNetConfig(this.parsed));
   }
 

@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { checkOptions, showValue } from '../arguments';
 import { ArgumentError, CheckpointError, NotFoundError } from '../errors';
+import { writeError } from '../files/atomic-write';
 
 /** Which of the copies of a model's weights is wanted. */
 export interface WeightsChoice {
@@ -38,13 +39,18 @@ export function checkSaveOptions(options: SaveOptions | undefined): void {
 /**
  * Takes away what an earlier, sharded copy of the same weights left beside the file that has just been written: Python would
  * read that.
+ *
+ * @throws ArgumentError if the folder can't be written.
  */
 export async function removeShards(folder: string, { variant }: SaveOptions): Promise<void> {
   const [index] = weightNames({ useSafetensors: true, ...(variant === undefined ? {} : { variant }) });
-  const names = await readdir(folder);
-  const shards = names.filter(isShardOf(index!, variant === undefined ? {} : { variant }));
-  // The index first: shards without it are nobody's.
-  for (const name of [index!, ...shards]) await rm(join(folder, name), { force: true });
+  try {
+    const shards = (await readdir(folder)).filter(isShardOf(index!, variant === undefined ? {} : { variant }));
+    // The index first: shards without it are nobody's.
+    for (const name of [index!, ...shards]) await rm(join(folder, name), { force: true });
+  } catch (cause) {
+    throw writeError(folder, cause);
+  }
 }
 
 /** The TorchScript archive in a UNet's folder. */

@@ -239,11 +239,11 @@ void DeviceRunner::fill(Bucket& bucket, const std::vector<RunningRequest*>& batc
 /// What the model is told beside x_t and t.
 void DeviceRunner::condition(Bucket& bucket, const std::vector<RunningRequest*>& batch, const at::Tensor& labels) {
   const auto count = static_cast<int64_t>(batch.size());
-  const auto send = [](const at::Tensor& to, const at::Tensor& from) { to.copy_(from.pin_memory(), /*non_blocking=*/true); };
-  if (labels.defined()) send(bucket.labels.narrow(0, 0, count), labels.narrow(0, 0, count));
+  const auto put = [](const at::Tensor& to, const at::Tensor& from) { to.copy_(from.pin_memory(), /*non_blocking=*/true); };
+  if (labels.defined()) put(bucket.labels.narrow(0, 0, count), labels.narrow(0, 0, count));
   if (!bucket.guided()) return;
-  send(bucket.labels.narrow(0, bucket.size, count), labels.narrow(0, count, count));
-  send(bucket.scales.narrow(0, 0, count), scales_of(batch).to(at::kFloat));
+  put(bucket.labels.narrow(0, bucket.size, count), labels.narrow(0, count, count));
+  put(bucket.scales.narrow(0, 0, count), scales_of(batch).to(at::kFloat));
 }
 
 void DeviceRunner::work(Bucket& bucket) {

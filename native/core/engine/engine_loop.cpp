@@ -1,4 +1,5 @@
 #include <ATen/Parallel.h>
+
 #include <algorithm>
 
 #include "core/engine/sampler_engine.h"
