@@ -19,7 +19,7 @@ import { compareConfiguration, readCMakeCache } from './cmake-cache.mjs';
 import { requireToolchain } from './ground.mjs';
 import { withLock } from './lock.mjs';
 import { findNvcc, whyNoCudaKernels } from './nvcc.mjs';
-import { addonFile, buildFolder, buildInfoFile, packageRoot } from './paths.mjs';
+import { addonFile, buildFolder, buildInfoFile, isClone, packageRoot } from './paths.mjs';
 import { runCommand } from './run-command.mjs';
 import { SetupError } from './setup-error.mjs';
 
@@ -29,7 +29,7 @@ const require = createRequire(import.meta.url);
  * @typedef {object} BuildRequest
  * @property {import('./find-libtorch.mjs').Libtorch} libtorch
  * @property {import('./progress.mjs').Progress} progress
- * @property {boolean} [tests] the native tests too
+ * @property {boolean} [tests] the native tests and benchmarks too
  */
 
 /**
@@ -50,12 +50,12 @@ export async function buildAddon(request) {
     const environment = { ...process.env, ...ccacheEnvironment() };
     const command = await configureCommand(request);
     const state = compareConfiguration(readCMakeCache(buildFolder), command);
-    if (state === 'same' && !isClone() && before !== undefined && isOfThisVersion()) {
+    if (state === 'same' && !isClone && before !== undefined && isOfThisVersion()) {
       return { file: addonFile, built: false, seconds: (Date.now() - started) / 1000 };
     }
-    if (state !== 'same' || !isClone()) {
+    if (state !== 'same' || !isClone) {
       requireToolchain();
-      if (state === 'fresh' || !isClone()) forgetConfiguration();
+      if (state === 'fresh' || !isClone) forgetConfiguration();
       request.progress.update('Configuring the addon');
       await runBuildStep(command, 'configuring', environment, request);
     }
@@ -65,7 +65,7 @@ export async function buildAddon(request) {
     if (!existsSync(addonFile))
       throw new SetupError(`the build made no ${addonFile}; remove ${buildFolder} and run it again.`);
     completeBuildInfo();
-    if (!isClone()) removeIntermediates();
+    if (!isClone) removeIntermediates();
     return { file: addonFile, built: timeOf(addonFile) !== before, seconds: (Date.now() - started) / 1000 };
   });
 }
@@ -84,9 +84,6 @@ function isOfThisVersion() {
     return false;
   }
 }
-
-/** Whether this is the repository rather than the installed package, whose sources never change: nothing is compiled bit by bit. */
-const isClone = () => existsSync(path.join(packageRoot, 'test'));
 
 /** What the compiler leaves, over a gigabyte of it precompiled headers. */
 function removeIntermediates() {
@@ -147,13 +144,6 @@ export function ccacheEnvironment() {
   return { CCACHE_BASEDIR: packageRoot, CCACHE_NOHASHDIR: '1', CCACHE_SLOPPINESS: 'pch_defines,time_macros' };
 }
 
-function hasNativeTests() {
-  const folder = path.join(packageRoot, 'test', 'native');
-  return (
-    existsSync(folder) && readdirSync(folder, { recursive: true }).some((name) => String(name).endsWith('_test.cpp'))
-  );
-}
-
 /**
  * Copies a package's headers into build/headers. npm may have put the package beside this one or inside it, and ccache
  * knows a file again from another folder only if the paths below this package are the same.
@@ -183,6 +173,8 @@ async function configureCommand({ libtorch, progress }) {
   if (libtorch.variant !== 'cpu' && noKernels !== undefined) {
     progress.step(`The CUDA kernels are left out, and CUDA is slower without them: ${noKernels}`);
   }
+  // A package has neither, and its sources never change: nothing of it is compiled bit by bit.
+  const withTests = isClone ? 'ON' : 'OFF';
   const system = new BuildSystem({
     directory: packageRoot,
     out: buildFolder,
@@ -197,7 +189,8 @@ async function configureCommand({ libtorch, progress }) {
       LIBTORCH_VARIANT: libtorch.variant,
       NODE_ADDON_API: copyHeaders('node-addon-api'),
       CMAKE_JS_INC: copyHeaders('node-api-headers', 'include'),
-      NODE_DIFFUSERS_TESTS: hasNativeTests() ? 'ON' : 'OFF',
+      NODE_DIFFUSERS_TESTS: withTests,
+      NODE_DIFFUSERS_BENCH: withTests,
       NODE_DIFFUSERS_CUDA: noKernels === undefined ? 'ON' : 'OFF',
       ...(noKernels === undefined && nvcc !== undefined ? { CMAKE_CUDA_COMPILER: nvcc.command } : {}),
       ...(answers('ccache', ['--version']) ? { CMAKE_CXX_COMPILER_LAUNCHER: 'ccache' } : {}),

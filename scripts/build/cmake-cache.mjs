@@ -43,6 +43,7 @@ export function definesOf(command) {
 /** Values that nothing compiled depends on: changing them keeps the objects. */
 const HARMLESS = new Set([
   'NODE_DIFFUSERS_TESTS',
+  'NODE_DIFFUSERS_BENCH',
   'NODE_RUNTIMEVERSION',
   'CMAKE_JS_VERSION',
   'CMAKE_MSVC_RUNTIME_LIBRARY',

@@ -13,7 +13,7 @@
 
 /// conv3x3_bench [THREADS] [SECONDS a layer] [cold]: the 3×3 convolutions of google/ddpm-cifar10-32, those of stride 1, by
 /// conv3x3_nhwc and by oneDNN with prepacked weights, in turn. `cold` reads 64 MiB between calls, as a whole forward does.
-/// Times are minima, ratios medians of neighbours. Built with -DNODE_DIFFUSERS_BENCH=ON.
+/// Times are minima, ratios medians of neighbours.
 
 namespace {
 

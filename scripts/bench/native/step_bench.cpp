@@ -15,7 +15,7 @@
 
 /// step_bench [THREADS] [SECONDS a case]: fused_step over 16×3×256×256 and 1×3×32×32, a timestep per sample, against a copy
 /// by memcpy on the same cores and against torch's randn, in turn. GB/s count each stream once: x_t, the model's output, z
-/// where it is given, x0 where it is wanted, x_s. Times are medians. Built with -DNODE_DIFFUSERS_BENCH=ON.
+/// where it is given, x0 where it is wanted, x_s. Times are medians.
 
 namespace {
 

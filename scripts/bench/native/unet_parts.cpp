@@ -64,7 +64,7 @@ Job job_on(const at::Tensor& x, std::string shape, std::vector<std::function<at:
 
 /// libtorch's convolution, which lays its weights out anew in each call.
 std::function<at::Tensor()> plain(const at::Tensor& x, const Convolution& layer, ConvShape shape) {
-  return [x, shape, weight = layer.weight().contiguous(at::MemoryFormat::ChannelsLast), bias = layer.bias()] {
+  return [x, shape, weight = layer.weight().contiguous(at::MemoryFormat::ChannelsLast), bias = layer.bias().values] {
     return at::conv2d(x, weight, bias, shape.stride, shape.padding);
   };
 }
@@ -119,7 +119,7 @@ Part convolutions_3x3(const UNetCase& unet) {
     const auto own = make.convolution(layer.name, layer.shape, layer.size);
     const onednn::ConvGeometry geometry{layer.shape.stride, layer.shape.padding};
     const auto packed = [=, weight = onednn::pack(own->weight(), geometry, x.sizes())] {
-      return onednn::convolution(x, weight, own->bias(), geometry);
+      return onednn::convolution(x, weight, own->bias().values, geometry);
     };
     part.jobs.push_back(job_on(x, describe(layer.size, layer.shape.in, " → ", layer.shape.out),
                                {plain(x, *own, layer.shape), packed, [=] { return (*own)(x); }}));
