@@ -19,9 +19,10 @@ sys.path[:0] = [str(ROOT / "scripts"), str(Path(__file__).parent)]
 
 import torch  # noqa: E402
 from diffusers import UNet2DModel  # noqa: E402
-from export_torchscript import export, make_inputs, serialize  # noqa: E402
+from export_torchscript import export, serialize  # noqa: E402
 from store import Store  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+from torchscript_trace import make_inputs  # noqa: E402
 
 COMMAND = "python scripts/parity/record_torchscript.py"
 
