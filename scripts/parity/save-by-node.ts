@@ -8,19 +8,14 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UNet2DModel } from '../../ts/index';
 import { numbersOf } from '../../test/parity/fixture';
-import {
-  CheckpointFolders,
-  drawInputs,
-  runForward,
-  SAVED_BY_NODE,
-  unetFixture,
-} from '../../test/parity/unet-recordings';
+import { caseNamed } from '../../test/parity/unet-checks';
+import { CheckpointFolders, drawInputs, runForward, SAVED_BY_NODE } from '../../test/parity/unet-recordings';
 
 async function main(out: string): Promise<void> {
   const folders = new CheckpointFolders();
   try {
     for (const { name, dtype } of SAVED_BY_NODE) {
-      const recorded = unetFixture().manifest.cases.find((c) => c.name === name)!;
+      const recorded = caseNamed(name);
       const unet = await UNet2DModel.fromPretrained(folders.of(recorded), { dtype });
       const folder = join(out, `${name.replaceAll(/[^\w-]+/g, '-')}-${dtype}`);
       await unet.savePretrained(folder);
