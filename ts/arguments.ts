@@ -79,6 +79,12 @@ export function checkOptions(name: string, options: object | undefined, known: r
   if (problem !== undefined) throw new ArgumentError(`${name}: ${problem}`);
 }
 
+/** The same for options that must be given. @throws ArgumentError */
+export function requireOptions(name: string, options: object | undefined, known: readonly string[]): void {
+  if (options === undefined) throw new ArgumentError(`${name}: options must be an object, got undefined`);
+  checkOptions(name, options, known);
+}
+
 /** The first key of an object that is not a known one, in words, with the one that may be meant. */
 export function unknownOption(options: object, known: readonly string[]): string | undefined {
   const key = Object.keys(options).find((one) => !known.includes(one));

@@ -1,10 +1,10 @@
 import { checkOptions, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
 import { ArgumentError, ConfigError, ShapeError, TimestepError } from '../errors';
-import { UNet2DModel, type UNetLike } from '../models';
+import type { UNetLike } from '../models';
+import { checkClassesOf } from '../models/class-needs';
 import { nullLabels, wantsGuidance } from '../models/guidance';
-import { TorchScriptUNet } from '../models/torchscript-unet';
-import { checkClassLabels, checkSampleShape, toClassLabels, type UNetPlace } from '../models/unet-inputs';
+import { checkSampleShape, toClassLabels, type UNetPlace } from '../models/unet-inputs';
 import type { EngineRequest } from '../native/addon-types';
 import { readBoolean, readTimestepList } from '../schedulers/step-arguments';
 import { Generator, Tensor, tidy } from '../tensor';
@@ -181,14 +181,13 @@ const placeOf = ({ config, dtype }: UNetLike, label: unknown): UNetPlace => ({
 });
 
 function readClassLabel(label: unknown, unet: UNetLike): Tensor | undefined {
-  if (unet instanceof UNet2DModel) checkClassLabels(label, unet.config);
-  if (unet instanceof TorchScriptUNet) unet.checkClassLabels(label);
+  checkClassesOf(unet, label, 'classLabel');
   if (label === undefined) return undefined;
-  if (typeof label === 'number') return toClassLabels([label], 1, placeOf(unet, label));
+  if (typeof label === 'number') return toClassLabels([label], 1, placeOf(unet, label), 'classLabel');
   if (!(label instanceof Tensor)) throw new ArgumentError(`classLabel must be an integer or a Tensor, got ${showValue(label)}`);
   const row = label.reshape([1, ...(label.numel === 1 && label.shape.length < 2 ? [] : [label.numel])]);
   try {
-    return toClassLabels(row, 1, placeOf(unet, label));
+    return toClassLabels(row, 1, placeOf(unet, label), 'classLabel');
   } finally {
     row.dispose();
   }

@@ -3,13 +3,14 @@ import { snakeToCamel } from '../config/keys';
 import type { SchedulerConfigInput, SchedulerKind } from '../config/scheduler-config';
 import { ArgumentError, ConfigError } from '../errors';
 import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler } from '../schedulers';
+import { kindOfConfig } from '../schedulers/scheduler';
 
 /** A scheduler that the engine samples with. */
 export type EngineScheduler = DDPMScheduler | DDIMScheduler | DDIMInverseScheduler;
 
 const CLASSES = { DDPMScheduler, DDIMScheduler, DDIMInverseScheduler } as const;
 
-/** Keys that one class alone has. */
+/** Keys that tell the class of a config that does not name it: a DDIMInverseScheduler's must. */
 const TELLING_KEYS = { varianceType: 'DDPMScheduler', setAlphaToOne: 'DDIMScheduler' } as const;
 
 /** A scheduler's class and config, from itself or from its config. */
@@ -19,8 +20,8 @@ export interface SchedulerSource {
 }
 
 /**
- * Reads a request's `scheduler`: a scheduler, or the config of one, in either spelling, that names its class
- * (`_class_name`) or has a key that one class alone has.
+ * Reads a request's `scheduler`: a scheduler, its `config`, or a config in either spelling that names its class
+ * (`_class_name`) or has a key that tells it.
  *
  * @throws ArgumentError, ConfigError
  */
@@ -33,7 +34,7 @@ export function readSchedulerSource(given: unknown): SchedulerSource {
       `scheduler must be a DDPMScheduler, DDIMScheduler or DDIMInverseScheduler, or the config of one, got ${showValue(given)}`,
     );
   }
-  return { kind: kindOf(given), config: given };
+  return { kind: kindOfConfig(given) ?? kindOf(given), config: given };
 }
 
 function kindOf(config: Record<string, unknown>): SchedulerKind {

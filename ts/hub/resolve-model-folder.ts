@@ -68,18 +68,11 @@ export async function resolveModelFolder(
   options: HubOptions = {},
   choose?: ChooseFiles,
 ): Promise<string> {
-  checkOptions('resolveModelFolder', options, HUB_OPTION_KEYS);
   if (typeof folderOrRepo !== 'string' || folderOrRepo === '') {
     throw new ArgumentError(`a model must be named by a folder or a hub repository, got ${showValue(folderOrRepo)}`);
   }
+  checkHubOptions(options);
   const { subfolder, signal } = options;
-  if (
-    subfolder !== undefined &&
-    subfolder !== '' &&
-    (typeof subfolder !== 'string' || !isSafeRelativePath(subfolder))
-  ) {
-    throw new ArgumentError(`subfolder must be a relative path inside the model, got ${showValue(subfolder)}`);
-  }
   throwIfAborted(signal);
   const root = (await localFolder(folderOrRepo)) ?? (await fromHub(folderOrRepo, options, choose));
   if (!subfolder) return root;
@@ -87,6 +80,32 @@ export async function resolveModelFolder(
   if (!(await isFolder(folder)))
     throw new NotFoundError(`${folderOrRepo} has no folder ${subfolder} (looked for ${folder})`);
   return folder;
+}
+
+const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
+
+/** What each option must be, and in words. */
+const KINDS: Readonly<Record<keyof HubOptions, readonly [is: (value: unknown) => boolean, wanted: string]>> = {
+  subfolder: [(value) => value === '' || (typeof value === 'string' && isSafeRelativePath(value)), 'a relative path inside the model'],
+  revision: [isText, 'a branch, tag or commit'],
+  cacheDir: [isText, 'a path'],
+  localFilesOnly: [(value) => typeof value === 'boolean', 'a boolean'],
+  token: [(value) => typeof value === 'string', 'a string'],
+  allowPatterns: [(value) => Array.isArray(value) && value.every(isText), 'an array of patterns'],
+  onProgress: [(value) => typeof value === 'function', 'a function'],
+  signal: [(value) => value instanceof AbortSignal, 'an AbortSignal'],
+};
+
+/** @throws ArgumentError naming the option. */
+function checkHubOptions(options: HubOptions): void {
+  checkOptions('resolveModelFolder', options, HUB_OPTION_KEYS);
+  for (const key of HUB_OPTION_KEYS) {
+    const [is, wanted] = KINDS[key];
+    const value = options[key];
+    // A token is nobody else's to read.
+    const got = key === 'token' ? `a ${typeof value}` : showValue(value);
+    if (value !== undefined && !is(value)) throw new ArgumentError(`${key} must be ${wanted}, got ${got}`);
+  }
 }
 
 /** Where a component of a pipeline lies, as diffusers has it: in the folder of its name, else in the pipeline's own. */

@@ -31,9 +31,9 @@ export function nullLabels(given: unknown, labels: Tensor, unet: UNetPlace): Ten
   if (classEmbedType === 'identity') {
     if (given === undefined) return zeros(labels.shape, { dtype: labels.dtype as FloatingDType, device: labels.device });
     if (given instanceof Tensor && given.numel === width) {
-      return toClassLabels(given.reshape([1, width]).expand([batch, width]), batch, unet);
+      return toClassLabels(given.reshape([1, width]).expand([batch, width]), batch, unet, 'nullClassLabel');
     }
-    if (given instanceof Tensor) return toClassLabels(given, batch, unet);
+    if (given instanceof Tensor) return toClassLabels(given, batch, unet, 'nullClassLabel');
     throw new ArgumentError(`nullClassLabel must be an embedding (a Tensor) for this model, got ${showValue(given)}`);
   }
   const label = given ?? (typeof numClassEmbeds === 'number' ? numClassEmbeds - 1 : undefined);
@@ -43,5 +43,5 @@ export function nullLabels(given: unknown, labels: Tensor, unet: UNetPlace): Ten
   if (!Number.isSafeInteger(label)) {
     throw new ArgumentError(`nullClassLabel must be an integer, got ${showValue(label)}`);
   }
-  return toClassLabels(new Array<number>(batch).fill(label as number), batch, unet);
+  return toClassLabels(new Array<number>(batch).fill(label as number), batch, unet, 'nullClassLabel');
 }

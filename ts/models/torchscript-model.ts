@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { checkOptions, showValue } from '../arguments';
+import { requireOptions, showValue } from '../arguments';
 import { ArgumentError } from '../errors';
 import { addon } from '../native/addon';
 import type { DType, TorchScriptCounts, TorchScriptHandle, TorchScriptInput } from '../native/addon-types';
@@ -34,7 +34,7 @@ export function targetOf(
   name: string,
   options: TorchScriptLoadOptions,
 ): [device: string | undefined, dtype: DType | undefined] {
-  checkOptions(name, options, ['device', 'dtype']);
+  requireOptions(name, options, ['device', 'dtype']);
   const { device, dtype } = options;
   if (device !== undefined && typeof device !== 'string') {
     throw new ArgumentError(`${name}: device must be 'cpu', 'cuda' or 'cuda:N', got ${showValue(device)}`);

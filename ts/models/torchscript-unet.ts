@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { checkOptions, showValue } from '../arguments';
+import { checkOptions } from '../arguments';
 import { ArgumentError, CheckpointError, OpError, throwIfAborted } from '../errors';
 import { writeFileAtomic } from '../files/atomic-write';
 import type { DType, TorchScriptHandle } from '../native/addon-types';
@@ -7,7 +7,7 @@ import { Tensor } from '../tensor';
 import { HANDLE } from '../tensor/handle';
 import type { TorchScriptModel } from './torchscript-model';
 import type { UNetConfigSource } from './unet-config-source';
-import { checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
+import { checkClassLabels, checkSample, toClassLabels, toTimestepTensor, type ClassNeeds } from './unet-inputs';
 import type { UNetForwardOptions, UNetLike, UNetLikeConfig, UNetTimestep } from './unet-like';
 import { checkSaveOptions, CONFIG_FILE, diffusersWeights, removeShards, UNET_ARCHIVE, type SaveOptions } from './weight-files';
 
@@ -25,8 +25,8 @@ function sampleOf(output: unknown): Tensor {
 /** A TorchScript module that is called as diffusers calls a UNet. */
 export class TorchScriptUNet implements UNetLike {
   readonly config: UNetLikeConfig;
-  private readonly takesClassLabels: boolean;
-  private readonly needsClassLabels: boolean;
+  /** @internal */
+  readonly classNeeds: ClassNeeds;
 
   constructor(
     private readonly model: TorchScriptModel,
@@ -48,8 +48,8 @@ export class TorchScriptUNet implements UNetLike {
           'not (sample: Tensor, timestep: Tensor[, class_labels: Tensor])',
       );
     }
-    this.takesClassLabels = isTensor(classLabels?.type);
-    this.needsClassLabels = classLabels?.type === 'Tensor' && !classLabels.hasDefault;
+    const needs = classLabels?.type === 'Tensor' && !classLabels.hasDefault;
+    this.classNeeds = { takes: isTensor(classLabels?.type), needs };
   }
 
   /** What the engine runs. @internal */
@@ -76,7 +76,7 @@ export class TorchScriptUNet implements UNetLike {
     const place = { config: this.config, dtype: this.dtype, device: this.device };
     checkSample(sample, place);
     const batch = sample.shape[0]!;
-    this.checkClassLabels(classLabels);
+    checkClassLabels(classLabels, this.classNeeds);
     const inputs: Tensor[] = [];
     try {
       inputs.push(sample.to({ dtype: place.dtype }), toTimestepTensor(timestep, batch, place));
@@ -86,18 +86,6 @@ export class TorchScriptUNet implements UNetLike {
       return { sample: sampleOf(await output) };
     } finally {
       for (const input of inputs) input.dispose(); // ours; the call holds what it uses
-    }
-  }
-
-  /** @internal @throws ArgumentError unless classes are given where the program wants some, and only there. */
-  checkClassLabels(classLabels: unknown): void {
-    if (classLabels === undefined && this.needsClassLabels) {
-      throw new ArgumentError('classLabels is missing: the model is class-conditional');
-    }
-    if (classLabels !== undefined && !this.takesClassLabels) {
-      throw new ArgumentError(
-        `classLabels must not be given, got ${showValue(classLabels)}: the model takes no classes`,
-      );
     }
   }
 

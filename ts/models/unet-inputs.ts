@@ -87,44 +87,60 @@ export function isClassConditional({ classEmbedType, numClassEmbeds }: UNetLikeC
   return (classEmbedType ?? null) !== null || (numClassEmbeds ?? null) !== null;
 }
 
-/** @throws ArgumentError unless classes are given where the model has some, and only there. */
-export function checkClassLabels(classLabels: unknown, config: UNetLikeConfig): void {
-  if (isClassConditional(config) === (classLabels !== undefined)) return;
-  throw new ArgumentError(
-    classLabels === undefined
-      ? 'classLabels is missing: the model is class-conditional'
-      : `classLabels must not be given, got ${showValue(classLabels)}: the model takes no classes`,
-  );
+/** Whether a model takes classes, and whether it can't do without. */
+export interface ClassNeeds {
+  readonly takes: boolean;
+  readonly needs: boolean;
 }
 
-/** [B] int64 classes, or the embeddings themselves (a floating tensor) where the model takes those. */
+/** Of a UNet2DModel. */
+export function classNeedsOf(config: UNetLikeConfig): ClassNeeds {
+  const conditional = isClassConditional(config);
+  return { takes: conditional, needs: conditional };
+}
+
+/** @throws ArgumentError unless classes are given where the model wants some, and only where it takes them. */
+export function checkClassLabels(classLabels: unknown, { takes, needs }: ClassNeeds, name = 'classLabels'): void {
+  if (classLabels === undefined && needs) {
+    throw new ArgumentError(`${name} is missing: the model is class-conditional`);
+  }
+  if (classLabels !== undefined && !takes) {
+    throw new ArgumentError(`${name} must not be given, got ${showValue(classLabels)}: the model takes no classes`);
+  }
+}
+
+/**
+ * [B] int64 classes, or the embeddings themselves (a floating tensor) where the model takes those.
+ *
+ * @param name the option's, for errors
+ * @throws ArgumentError, ShapeError, DTypeError
+ */
 export function toClassLabels(
   classLabels: NonNullable<UNetForwardOptions['classLabels']>,
   batch: number,
   { config, dtype, device }: UNetPlace,
+  name = 'classLabels',
 ): Tensor {
   const given =
-    classLabels instanceof Tensor
-      ? classLabels
-      : Tensor.from(BigInt64Array.from(checkLabels(classLabels)), [classLabels.length]);
+    classLabels instanceof Tensor ? classLabels : Tensor.from(BigInt64Array.from(checkLabels(classLabels, batch, name)), [batch]);
   try {
     if (given.shape[0] !== batch)
-      throw new ShapeError(`classLabels must be ${batch}, one a sample, got shape ${showShape(given.shape)}`);
+      throw new ShapeError(`${name} must be ${batch}, one a sample, got shape ${showShape(given.shape)}`);
     if (config.classEmbedType === 'identity') {
       const width = embeddingWidth(config);
       if (isFloating(given.dtype) && given.shape.length === 2) {
         if (width === undefined || given.shape[1] === width) return given.to({ dtype, device });
-        throw new ShapeError(`classLabels must have shape [${batch}, ${width}], got ${showShape(given.shape)}`);
+        throw new ShapeError(`${name} must have shape [${batch}, ${width}], got ${showShape(given.shape)}`);
       }
       const got = `${given.dtype} of shape ${showShape(given.shape)}`;
-      throw new DTypeError(`classLabels must be embeddings, a floating tensor [${batch}, D], got ${got}`);
+      throw new DTypeError(`${name} must be embeddings, a floating tensor [${batch}, D], got ${got}`);
     }
     if (!INTEGRAL.has(given.dtype) || given.shape.length !== 1) {
       throw new DTypeError(
-        `classLabels must be ${batch} integers, got ${given.dtype} of shape ${showShape(given.shape)}`,
+        `${name} must be ${batch} integers, got ${given.dtype} of shape ${showShape(given.shape)}`,
       );
     }
-    checkRange(given, config);
+    checkRange(given, config, name);
     return given.to({ dtype: 'int64', device });
   } finally {
     if (given !== classLabels) given.dispose();
@@ -136,15 +152,17 @@ export function embeddingWidth({ timeEmbeddingDim, blockOutChannels }: UNetLikeC
   return timeEmbeddingDim ?? (blockOutChannels === undefined ? undefined : 4 * blockOutChannels[0]!);
 }
 
-function checkLabels(labels: unknown): bigint[] {
-  if (Array.isArray(labels) && labels.length > 0 && labels.every(Number.isSafeInteger))
-    return (labels as number[]).map(BigInt);
-  throw new ArgumentError(`classLabels must be an array of integers or a Tensor, got ${showValue(labels)}`);
+function checkLabels(labels: unknown, batch: number, name: string): bigint[] {
+  if (!Array.isArray(labels) || !labels.every(Number.isSafeInteger)) {
+    throw new ArgumentError(`${name} must be an array of integers or a Tensor, got ${showValue(labels)}`);
+  }
+  if (labels.length !== batch) throw new ArgumentError(`${name} must be ${batch}, one a sample, got ${labels.length}`);
+  return (labels as number[]).map(BigInt);
 }
 
 /** Before the embedding looks a class up: beyond its table, a CUDA device would be lost to the whole process. */
-function checkRange(labels: Tensor, { numClassEmbeds, classEmbedType }: UNetLikeConfig): void {
+function checkRange(labels: Tensor, { numClassEmbeds, classEmbedType }: UNetLikeConfig, name: string): void {
   if (numClassEmbeds === undefined || numClassEmbeds === null || (classEmbedType ?? null) !== null) return;
   const wrong = Array.from(labels.toTypedArray(), Number).find((label) => label < 0 || label >= numClassEmbeds);
-  if (wrong !== undefined) throw new ArgumentError(`classLabels must be in 0 … ${numClassEmbeds - 1}, got ${wrong}`);
+  if (wrong !== undefined) throw new ArgumentError(`${name} must be in 0 … ${numClassEmbeds - 1}, got ${wrong}`);
 }

@@ -1,6 +1,6 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { checkFolder, checkOptions, showValue } from '../arguments';
+import { checkFolder, checkOptions, requireOptions, showValue } from '../arguments';
 import { readJsonFile, writeJsonFile } from '../config/json-file';
 import { inSpellingOf, parseUNet2DConfig, type UNet2DConfig, type UNet2DConfigInput } from '../config/unet2d-config';
 import { toDiskUNetConfig, type ParsedUNetConfig } from '../config/unet-config';
@@ -15,7 +15,7 @@ import { wrapTensor } from '../tensor/tensor';
 import { checkDType, isFloating } from '../tensor/tensor-data';
 import { abortable } from './abortable';
 import { readTorchScriptRecords } from './torchscript-records';
-import { checkClassLabels, checkSample, toClassLabels, toTimestepTensor } from './unet-inputs';
+import { checkClassLabels, checkSample, classNeedsOf, toClassLabels, toTimestepTensor } from './unet-inputs';
 import type { UNetForwardOptions, UNetLike, UNetTimestep } from './unet-like';
 import {
   checkSaveOptions,
@@ -209,7 +209,7 @@ export class UNet2DModel implements UNetLike {
     const place = { config, dtype: handle.dtype, device: handle.device };
     checkSample(sample, place);
     const batch = sample.shape[0]!;
-    checkClassLabels(classLabels, config);
+    checkClassLabels(classLabels, classNeedsOf(config));
     const inputs: Tensor[] = [];
     try {
       inputs.push(toTimestepTensor(timestep, batch, place));
@@ -229,7 +229,7 @@ export class UNet2DModel implements UNetLike {
    * @returns a promise of this model that rejects with ERR_DEVICE, ERR_DTYPE, ERR_DISPOSED or ERR_ARGUMENT.
    */
   async to(options: UNet2DTarget): Promise<this> {
-    checkOptions('to', options, TARGET_KEYS);
+    requireOptions('to', options, TARGET_KEYS);
     const { dtype, device } = options;
     if (device !== undefined) readTarget('to', { device });
     const moved = await this.handle.to(dtype === undefined ? undefined : checkModelDType('to', dtype), device);

@@ -52,8 +52,9 @@ function readSample(output: { sample: Tensor }): Tensor {
  */
 export async function denoise(job: DenoiseJob): Promise<Tensor> {
   const { unet, scheduler, guidance, options } = job;
-  const { classLabels, signal, callbackOnStepEnd, onProgress } = options;
+  const { signal, callbackOnStepEnd, onProgress } = options;
   // Lists are copied: the caller's may change while the run is under way.
+  const classLabels = Array.isArray(options.classLabels) ? [...options.classLabels] : options.classLabels;
   const generator = Array.isArray(options.generator) ? [...options.generator] : options.generator;
   const stepOptions = {
     ...job.step,

@@ -1,16 +1,15 @@
 import { join } from 'node:path';
-import { mkdir } from 'node:fs/promises';
 import { checkFolder, checkOptions } from '../arguments';
 import { writeJsonFile } from '../config/json-file';
 import { DIFFUSERS_VERSION } from '../config/scheduler-config';
 import { ArgumentError } from '../errors';
-import { writeError } from '../files/atomic-write';
 import type { SaveOptions, UNetLike } from '../models';
 import { checkUNet } from '../models/check-unet';
 import { checkSaveOptions } from '../models/weight-files';
 import type { DType } from '../native/addon-types';
 import { DDIMScheduler, type DDPMScheduler } from '../schedulers';
 import type { JumpOptions } from '../schedulers/scheduler';
+import { readEta } from '../schedulers/step-arguments';
 import { denoise } from './denoise';
 import { readGuidance } from './guidance';
 import { checkRunOptions, type ImagesOf, type OutputType, type RunOptions } from './run-options';
@@ -72,6 +71,8 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
     const scheduler = this.newScheduler();
     const { timesteps, numInferenceSteps = defaultSteps, outputType = 'image' as O } = options;
     scheduler.setTimesteps(timesteps === undefined ? { numInferenceSteps } : { timesteps });
+    // Every step's coefficients exist before the first draw.
+    for (const eta of new Set(readEta(step.eta ?? 0))) scheduler.plan(eta, step.useClippedModelOutput ?? false, 0);
     const guidance = readGuidance(options, unet, shape[0]!);
     try {
       return { images: toOutput(await denoise({ unet, scheduler, shape, step, guidance, options }), outputType) };
@@ -95,9 +96,6 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
   async savePretrained(folder: string, options?: SaveOptions): Promise<void> {
     checkFolder(folder);
     checkSaveOptions(options);
-    await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-      throw writeError(folder, cause);
-    });
     await this.unet.savePretrained(join(folder, 'unet'), ...(options === undefined ? [] : [options]));
     await this.scheduler.savePretrained(join(folder, 'scheduler'));
     await writeJsonFile(join(folder, MODEL_INDEX_FILE), {

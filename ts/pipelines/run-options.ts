@@ -2,8 +2,9 @@ import { checkOptions, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
 import { ArgumentError, ConfigError, DTypeError, ShapeError } from '../errors';
 import type { DiffusionImage } from '../image';
-import { UNet2DModel, type UNetLike } from '../models';
-import { checkClassLabels, toClassLabels } from '../models/unet-inputs';
+import type { UNetLike } from '../models';
+import { checkClassesOf } from '../models/class-needs';
+import { toClassLabels } from '../models/unet-inputs';
 import { Tensor, type Generator } from '../tensor';
 import { generatorHandles } from '../tensor/create';
 import { isFloating } from '../tensor/tensor-data';
@@ -116,7 +117,7 @@ export function checkRunOptions(options: RunOptions, unet: UNetLike, moreKeys: r
   if (Array.isArray(generator) && generator.length > 1 && generator.length !== shape[0]) {
     throw new ArgumentError(`generator must be one Generator or one per image (${shape[0]}), got ${generator.length}`);
   }
-  if (unet instanceof UNet2DModel) checkClassLabels(classLabels, unet.config);
+  checkClassesOf(unet, classLabels);
   if (classLabels !== undefined) toClassLabels(classLabels, shape[0]!, unet).dispose();
   return shape;
 }

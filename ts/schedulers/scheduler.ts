@@ -38,6 +38,10 @@ export const SCHEDULER_FILE = 'scheduler_config.json';
 
 const NO_ETA = Float64Array.of(0);
 
+const kinds = new WeakMap<object, SchedulerKind>();
+/** The class of the scheduler whose `config` this object is; undefined for any other. @internal */
+export const kindOfConfig = (config: object): SchedulerKind | undefined => kinds.get(config);
+
 function stepCall(modelOutput: Tensor, timestep: Timesteps, sample: Tensor, o: JumpOptions): StepCall {
   return [
     tensorHandle(modelOutput, 'modelOutput'),
@@ -88,7 +92,11 @@ export abstract class Scheduler<K extends SchedulerKind> {
 
   /** The whole config, deeply frozen, with diffusers' defaults filled in; keys of other classes' files are kept. */
   get config(): Readonly<ConfigOf<K>> {
-    return (this.whole ??= Object.freeze(Object.assign({} as ConfigOf<K>, this.extra, this.known)));
+    if (this.whole === undefined) {
+      this.whole = Object.freeze(Object.assign({} as ConfigOf<K>, this.extra, this.known));
+      kinds.set(this.whole, this.kind);
+    }
+    return this.whole;
   }
 
   /** The number of training timesteps. */

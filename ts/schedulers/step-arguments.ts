@@ -46,12 +46,17 @@ export const notEmpty = (numbers: Float64Array, name: string): Float64Array => {
 
 /** Reads timesteps of samples for the addon. @throws as {@link readTimestepList}, and ArgumentError for none. */
 export function readTimesteps(value: unknown, name: string): Float64Array {
-  return notEmpty(readTimestepList(value, name), name);
+  return notEmpty(integersOf(value, name, 'an integer, an array of integers or a Tensor'), name);
 }
 
-/** Reads a list of timesteps. @throws TimestepError for a number that is no integer, ArgumentError for no number. */
+/** Reads a list of timesteps. @throws TimestepError for a number that is no integer, ArgumentError for no list of numbers. */
 export function readTimestepList(value: unknown, name: string): Float64Array {
-  const numbers = numbersOf(value, name, 'an integer, an array of integers or a Tensor');
+  if (!isArrayLike(value)) throw new ArgumentError(`${name} must be an array of integers, got ${showValue(value)}`);
+  return integersOf(value, name, 'an array of integers');
+}
+
+function integersOf(value: unknown, name: string, wanted: string): Float64Array {
+  const numbers = numbersOf(value, name, wanted);
   for (const number of numbers) {
     if (!Number.isSafeInteger(number)) throw new TimestepError(`${name} must be an integer, got ${number}`);
   }

@@ -4,7 +4,7 @@ import { addon } from '../native/addon';
 import type { DType, GeneratorHandles } from '../native/addon-types';
 import { Generator } from './generator';
 import { HANDLE } from './handle';
-import { callAten, Tensor, wrapTensor } from './tensor';
+import { aten, atenWith, Tensor, wrapTensor } from './tensor';
 import { checkDType, checkShape, FLOATING_DTYPES, isFloating, type FloatingDType } from './tensor-data';
 import { tidy } from './tidy';
 
@@ -19,7 +19,7 @@ const CREATE_KEYS = ['dtype', 'device'] as const;
 const create = (name: string, args: readonly unknown[], options: CreateOptions): Tensor => {
   checkOptions(name, options, CREATE_KEYS);
   const { dtype = 'float32', device = 'cpu' } = options;
-  return callAten(name, [...args, { dtype: checkDType(dtype), device: checkDevice(device) }]) as Tensor;
+  return atenWith(name, args, { dtype: checkDType(dtype), device: checkDevice(device) });
 };
 
 /** The native handles of a generator, a list of them, or none. @throws ArgumentError for anything else. */
@@ -76,17 +76,17 @@ export function linspace(start: number, end: number, steps: number, options: Cre
 
 /** Joins tensors along an existing dimension. */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  return callAten('cat', [tensors, dim]) as Tensor;
+  return aten('cat', tensors, dim);
 }
 
 /** Joins tensors of one shape along a new dimension. */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  return callAten('stack', [tensors, dim]) as Tensor;
+  return aten('stack', tensors, dim);
 }
 
 /** a + w·(b − a), elementwise; `w` is a number or a tensor that broadcasts. */
 export function lerp(a: Tensor, b: Tensor, weight: number | Tensor): Tensor {
-  return callAten(typeof weight === 'number' ? 'lerp.Scalar' : 'lerp.Tensor', [a, b, weight]) as Tensor;
+  return aten(typeof weight === 'number' ? 'lerp.Scalar' : 'lerp.Tensor', a, b, weight);
 }
 
 /**
@@ -110,11 +110,11 @@ export function slerp(a: Tensor, b: Tensor, t: number): Tensor {
     const flatB = b.reshape([a.shape[0]!, -1]);
     const norms = flatA.pow(2).sum(1).sqrt().mul(flatB.pow(2).sum(1).sqrt());
     const cos = flatA.mul(flatB).sum(1).div(norms).reshape(column);
-    const theta = callAten('acos', [cos.clamp(-1, 1)]) as Tensor;
-    const sin = (angle: Tensor): Tensor => callAten('sin', [angle]) as Tensor;
+    const theta = aten('acos', cos.clamp(-1, 1));
+    const sin = (angle: Tensor): Tensor => aten('sin', angle);
     const arc = sin(theta.mul(1 - t)).mul(a).add(sin(theta.mul(t)).mul(b)).div(sin(theta));
     // A comparison with NaN (a zero sample) is false, and falls to lerp too.
-    const onArc = callAten('le.Scalar', [cos.abs(), 0.9995]) as Tensor;
-    return callAten('where.self', [onArc, arc, lerp(a, b, t)]) as Tensor;
+    const onArc = aten('le.Scalar', cos.abs(), 0.9995);
+    return aten('where.self', onArc, arc, lerp(a, b, t));
   });
 }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { ArgumentError, DTypeError, ShapeError } from '../errors';
-import { checkDevice, checkOptions, showValue } from '../arguments';
+import { checkDevice, checkOptions, requireOptions, showValue } from '../arguments';
 import { addon } from '../native/addon';
 import type { DType, TensorData, TensorHandle } from '../native/addon-types';
 import { HANDLE, unwrap, wrap } from './handle';
@@ -103,8 +103,7 @@ export class Tensor {
 
   /** The tensor on another device, in another dtype or memory format; the same storage where nothing changes. */
   to(options: { device?: string; dtype?: DType; memoryFormat?: (typeof MEMORY_FORMATS)[number] }): Tensor {
-    if (options === undefined) throw new ArgumentError('to: options must be an object, got undefined');
-    checkOptions('to', options, ['device', 'dtype', 'memoryFormat']);
+    requireOptions('to', options, ['device', 'dtype', 'memoryFormat']);
     const { memoryFormat } = options;
     const device = options.device === undefined ? this.device : checkDevice(options.device);
     const dtype = options.dtype === undefined ? this.dtype : checkDType(options.dtype);
@@ -117,8 +116,8 @@ export class Tensor {
     const named = memoryFormat === undefined ? {} : { memory_format: memoryFormat };
     // An operator may give a dtype without a name here, complex for one; it can move, but not be asked for.
     return DTYPES.includes(dtype)
-      ? aten('to.device', this, device, dtype, named)
-      : aten('to.dtype_layout', this, { dtype: null, device, ...named });
+      ? atenWith('to.device', [this, device, dtype], named)
+      : atenWith('to.dtype_layout', [this], { dtype: null, device, ...named });
   }
 
   add(other: Operand): Tensor {
@@ -151,7 +150,18 @@ export class Tensor {
 
   /** Bounds every entry; a bound of null or undefined is none. NaN stays NaN. */
   clamp(min?: Operand | null, max?: Operand | null): Tensor {
-    return aten(min instanceof Tensor || max instanceof Tensor ? 'clamp.Tensor' : 'clamp', this, min ?? null, max ?? null);
+    const [low, high] = [min ?? null, max ?? null];
+    const ofTensors = low instanceof Tensor || high instanceof Tensor;
+    if (!ofTensors || typeof low === typeof high || low === null || high === null) {
+      return aten(ofTensors ? 'clamp.Tensor' : 'clamp', this, low, high);
+    }
+    // torch's operators take two tensors or two numbers.
+    const bounded = this.clamp(low);
+    try {
+      return bounded.clamp(null, high);
+    } finally {
+      bounded.dispose();
+    }
   }
 
   /** The mean over `dim` (default: all). */
@@ -168,7 +178,7 @@ export class Tensor {
   std(dim?: number | readonly number[] | null, options?: ReduceOptions & { correction?: number }): Tensor {
     checkOptions('std', options, ['keepdim', 'correction']);
     const { keepdim = false, correction = 1 } = options ?? {};
-    return aten('std.correction', this, dims(dim), { correction, keepdim });
+    return atenWith('std.correction', [this, dims(dim)], { correction, keepdim });
   }
   /** The least entry over `dim` (default: all). */
   amin(dim?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
@@ -252,7 +262,12 @@ export function callAten(name: string, args: readonly unknown[]): unknown {
   return wrap(addon().callOp(name, args.map(unwrap)), wrapTensor);
 }
 
-/** An operator whose result's type the schema of `name` guarantees. */
-function aten<R = Tensor>(name: string, ...args: unknown[]): R {
-  return callAten(name, args) as R;
+/** An operator whose result's type the schema of `name` guarantees. No argument is taken for the keyword-only ones. */
+export function aten<R = Tensor>(name: string, ...args: unknown[]): R {
+  return callAten(name, [...args, {}]) as R;
+}
+
+/** The same with keyword-only arguments. */
+export function atenWith(name: string, args: readonly unknown[], named: Readonly<Record<string, unknown>>): Tensor {
+  return callAten(name, [...args, named]) as Tensor;
 }

@@ -51,7 +51,7 @@ void NoiseScheduler::set_timesteps(std::vector<int64_t> timesteps) {
 std::vector<StepRow> NoiseScheduler::rows(const JumpOptions& options, int64_t batch) const {
   check_length(options.timesteps, batch, "timestep");
   check_length(options.eta, batch, "eta");
-  if (!options.prev_timesteps.empty()) check_length(options.prev_timesteps, batch, "prevTimestep");
+  if (!options.prev_timesteps.empty()) check_length(options.prev_timesteps, batch, other_end());
   std::vector<StepRow> rows;
   rows.reserve(batch);
   for (int64_t i = 0; i < batch; ++i) {
@@ -102,7 +102,7 @@ int64_t NoiseScheduler::next_in_list(int64_t t) const {
   require_timesteps_set();
   const auto found = std::find(timesteps_.begin(), timesteps_.end(), t);
   if (found == timesteps_.end()) {
-    fail(ErrorCode::timestep, "timestep must be one of the schedule's timesteps (or prevTimestep given), got ", t);
+    fail(ErrorCode::timestep, "timestep must be one of the schedule's timesteps (or ", other_end(), " given), got ", t);
   }
   if (ascending()) return found == timesteps_.begin() ? -1 : *(found - 1);
   return found + 1 == timesteps_.end() ? -1 : *(found + 1);
@@ -110,8 +110,7 @@ int64_t NoiseScheduler::next_in_list(int64_t t) const {
 
 void NoiseScheduler::require_timesteps_set() const {
   if (!num_inference_steps_) {
-    fail(ErrorCode::timestep, ascending() ? "sourceTimestep" : "prevTimestep",
-         " must be given, or setTimesteps called first: numInferenceSteps is null");
+    fail(ErrorCode::timestep, other_end(), " must be given, or setTimesteps called first: numInferenceSteps is null");
   }
 }
 

@@ -59,6 +59,8 @@ class NoiseScheduler {
 
  protected:
   virtual bool ascending() const { return false; }
+  /// The option that says where a step goes, or comes from.
+  const char* other_end() const { return ascending() ? "sourceTimestep" : "prevTimestep"; }
   /// Throws for a jump that this scheduler can't make.
   virtual void check_jump(int64_t t, int64_t s, double eta) const = 0;
   /// t − ⌊T/n⌋, or −1 where that is negative. Throws ERR_TIMESTEP before set_timesteps.

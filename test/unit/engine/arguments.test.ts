@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler, Generator, ones, SamplerEngine, zeros } from '../../../ts/index';
+import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler, Generator, ones, randn, SamplerEngine, zeros } from '../../../ts/index';
 import { rejects } from '../models/fixtures';
 import { tinyUNet } from '../models/tiny-unet';
 
@@ -39,6 +39,8 @@ describe('engine/arguments', () => {
     ['a date that is none', { scheduler, deadline: new Date(NaN) }, 'ERR_ARGUMENT', /Invalid Date/],
     ['a signal that is none', { scheduler, signal: {} }, 'ERR_ARGUMENT', /signal must be an AbortSignal/],
     ['wait as a word', { scheduler, wait: 'yes' }, 'ERR_ARGUMENT', /wait must be a boolean/],
+    ['one timestep for a list', { scheduler, timesteps: 5 }, 'ERR_ARGUMENT', /timesteps must be an array of integers, got 5/],
+    ['classes where there are none', { scheduler, classLabel: 1 }, 'ERR_ARGUMENT', /^classLabel must not be given, got 1/],
     ['onStep that is none', { scheduler, onStep: 1 }, 'ERR_ARGUMENT', /onStep must be a function/],
     ['previews for nobody', { scheduler, previewEvery: 2 }, 'ERR_ARGUMENT', /wants an onStep/],
     ['previews every 0', { scheduler, previewEvery: 0, onStep: () => 0 }, 'ERR_ARGUMENT', /from 1 up, got 0/],
@@ -68,6 +70,28 @@ describe('engine/arguments', () => {
     await engine.sample({ ...steps, scheduler: scheduler.config });
     await engine.sample({ ...steps, scheduler: new DDPMScheduler().config });
     await engine.sample({ ...steps, scheduler: { _class_name: 'DDIMScheduler', num_train_timesteps: 100 } });
+  });
+
+  it("takes a scheduler's own config for its class, whatever else it keeps", async () => {
+    const kept = DDIMScheduler.fromConfig(new DDPMScheduler().config); // a variance_type, which is DDPM's
+    const inverse = new DDIMInverseScheduler();
+    const start = { numInferenceSteps: 3, latents: randn([2, 8, 8], { generator: new Generator({ seed: 1 }) }) };
+    for (const one of [kept, inverse, DDPMScheduler.fromConfig(scheduler.config)]) {
+      const [expected, got] = await Promise.all(
+        [one, one.config].map((given) => engine.sample({ ...start, seed: 2, scheduler: given, outputType: 'latent' })),
+      );
+      assert.deepEqual(got!.tolist(), expected!.tolist(), one.constructor.name);
+    }
+  });
+
+  it('names the label of a class-conditional model as its own option', async () => {
+    const conditional = new SamplerEngine(tinyUNet({ numClassEmbeds: 3 }));
+    const steps = { scheduler, numInferenceSteps: 2 };
+    await rejects(() => conditional.sample(steps), 'ERR_ARGUMENT', /^classLabel is missing/);
+    await rejects(() => conditional.sample({ ...steps, classLabel: 3 }), 'ERR_ARGUMENT', /^classLabel must be in 0 … 2, got 3/);
+    const guided = { ...steps, classLabel: 0, guidanceScale: 2, nullClassLabel: 3 };
+    await rejects(() => conditional.sample(guided), 'ERR_ARGUMENT', /^nullClassLabel must be in 0 … 2, got 3/);
+    await conditional.close();
   });
 
   it('the constructor refuses by name', () => {

@@ -34,6 +34,22 @@ describe('hub/resolveModelFolder that is refused', () => {
       await rejects(resolveModelFolder(NAME), 'ERR_NETWORK', /\(status 403\) \(Gated\); set HF_TOKEN$/);
     });
 
+    it('an option of the wrong kind, before a local folder is looked at', async () => {
+      const wrong: [option: object, message: RegExp][] = [
+        [{ subfolder: '../x' }, /^subfolder must be a relative path inside the model, got "\.\.\/x"/],
+        [{ revision: 5 }, /^revision must be a branch, tag or commit, got 5/],
+        [{ cacheDir: 5 }, /^cacheDir must be a path, got 5/],
+        [{ localFilesOnly: 'x' }, /^localFilesOnly must be a boolean, got "x"/],
+        [{ token: 12345 }, /^token must be a string, got a number$/],
+        [{ allowPatterns: '*.json' }, /^allowPatterns must be an array of patterns, got "\*\.json"/],
+        [{ onProgress: 5 }, /^onProgress must be a function, got 5/],
+        [{ signal: {} }, /^signal must be an AbortSignal, got an object/],
+      ];
+      for (const [option, message] of wrong) {
+        for (const model of [NAME, '.']) await rejects(resolveModelFolder(model, option), 'ERR_ARGUMENT', message);
+      }
+    });
+
     it('an unknown revision', async () => {
       await rejects(resolveModelFolder(NAME, { revision: 'v9' }), 'ERR_NOT_FOUND', /has no revision v9 on/);
       for (const revision of ['../x', '', '/etc']) {

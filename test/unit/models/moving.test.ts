@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
-import { Generator, randn } from '../../../ts/index';
+import { Generator, randn, TorchScriptModel } from '../../../ts/index';
 import { loadUNet } from '../../../ts/models';
-import { MODEL } from './fixtures';
+import { archive, MODEL, rejects } from './fixtures';
+import { tinyUNet } from './tiny-unet';
+
+describe('to', () => {
+  it('wants options', async () => {
+    for (const model of [tinyUNet(), await loadUNet(archive('tiny-unet')), await TorchScriptModel.load(archive('probe'))]) {
+      await rejects(() => (model.to as () => Promise<unknown>)(), 'ERR_ARGUMENT', /^to: options must be an object, got undefined/);
+    }
+  });
+});
 
 describe('a model that is cast while it runs', () => {
   it('finishes the calls under way with the weights and dtype they began with', async () => {

@@ -29,6 +29,8 @@ const BOTH: readonly Case[] = [
   [{ timesteps: [7.5] }, 'ERR_TIMESTEP', /timesteps must be an integer, got 7\.5/],
   [{ timesteps: ['7'] }, 'ERR_ARGUMENT', /timesteps must hold numbers, got "7" at index 0/],
   [{ timesteps: '7' }, 'ERR_ARGUMENT', /timesteps must be .* got "7"/],
+  [{ timesteps: 7 }, 'ERR_ARGUMENT', /timesteps must be an array of integers, got 7/],
+  [{ timesteps: Tensor.from([7n]) }, 'ERR_ARGUMENT', /timesteps must be an array of integers, got an object/],
   [{ generator: 1 }, 'ERR_ARGUMENT', /generator must be a Generator or a non-empty list of them, got 1/],
   [{ generator: [] }, 'ERR_ARGUMENT', /generator must be a Generator or a non-empty list of them, got \[\]/],
   [{ generator: [new Generator(), 1] }, 'ERR_ARGUMENT', /generator must be a Generator or a non-empty list of them/],
@@ -47,7 +49,8 @@ const BOTH: readonly Case[] = [
   [{ signal: new AbortController() }, 'ERR_ARGUMENT', /signal must be an AbortSignal, got an object/],
   [{ classLabels: 'shirt' }, 'ERR_ARGUMENT', /classLabels must be an array of integers or a Tensor, got "shirt"/],
   [{ classLabels: [0.5] }, 'ERR_ARGUMENT', /classLabels must be an array of integers/],
-  [{ classLabels: [0, 1] }, 'ERR_SHAPE', /classLabels must be 1, one a sample, got shape \[2\]/],
+  [{ classLabels: [0, 1] }, 'ERR_ARGUMENT', /classLabels must be 1, one a sample, got 2/],
+  [{ classLabels: zeros([2], { dtype: 'int64' }) }, 'ERR_SHAPE', /classLabels must be 1, one a sample, got shape \[2\]/],
   [{ classLabels: [3] }, 'ERR_ARGUMENT', /classLabels must be in 0 … 2, got 3/],
   [{ classLabels: zeros([1]) }, 'ERR_DTYPE', /classLabels must be 1 integers, got float32/],
 ];
@@ -59,6 +62,8 @@ const DDIM_ONLY: readonly Case[] = [
   [{ eta: '1' }, 'ERR_ARGUMENT', /eta must be a number ≥ 0 or one per sample, got "1"/],
   [{ eta: null }, 'ERR_ARGUMENT', /eta must be .* got null/],
   [{ eta: [0, 1], batchSize: 3 }, 'ERR_ARGUMENT', /eta must be one number or one per image \(3\), got 2/],
+  [{ eta: 1.1, classLabels: [0] }, 'ERR_CONFIG', /eta must leave 1 − ᾱ_s − σ² ≥ 0, got eta 1\.1/],
+  [{ eta: [0, 1.1], batchSize: 2, classLabels: [0, 0] }, 'ERR_CONFIG', /eta must leave 1 − ᾱ_s − σ² ≥ 0, got eta 1\.1/],
   [{ eta: [], batchSize: 3 }, 'ERR_ARGUMENT', /eta must be one number or one per image \(3\), got 0/],
   [{ useClippedModelOutput: 1 }, 'ERR_ARGUMENT', /useClippedModelOutput must be a boolean, got 1/],
 ];

@@ -28,6 +28,14 @@ describe('pipelines: runs at once', () => {
     pipe.dispose();
   });
 
+  it('keep the classes that they began with, though the list changes', async () => {
+    const unet = new TinyUNet({ numClassEmbeds: 3 });
+    const classLabels = [2];
+    const onProgress = () => void (classLabels[0] = 0);
+    await new DDIMPipeline({ unet, scheduler: new DDIMScheduler() }).run({ numInferenceSteps: 3, classLabels, onProgress });
+    assert.deepEqual(unet.calls.map(({ options }) => options?.classLabels), [[2], [2], [2]]); // prettier-ignore
+  });
+
   it('keep the unet and the scheduler that they began with', async () => {
     const slow = new TinyUNet({ predict: async (x) => (await new Promise(setImmediate), x.mul(0.5)) });
     const pipe = new DDIMPipeline({ unet: slow, scheduler: new DDIMScheduler() });

@@ -50,7 +50,9 @@ describe('schedulers: DDIMInverse', () => {
     const up = new DDIMScheduler({ clipSample: false }).step(out, 17, x, { prevTimestep: 400 });
     assertSame(inverse.step(out, 400, x).prevSample, up.prevSample);
     assertClose(inverse.step(out, 17, x).predOriginalSample, x, 0);
-    throwsCode(() => inverse.step(out, 18, x), 'ERR_TIMESTEP', /timestep.*18/);
+    throwsCode(() => inverse.step(out, 18, x), 'ERR_TIMESTEP', /^timestep .*\(or sourceTimestep given\), got 18/);
+    const sources = { sourceTimestep: [1, 2, 3] };
+    throwsCode(() => inverse.step(out, 400, x, sources), 'ERR_ARGUMENT', /^sourceTimestep must be one value or one per sample/);
   });
 
   it('has no step before setTimesteps unless the source is given', () => {

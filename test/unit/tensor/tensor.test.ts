@@ -94,6 +94,8 @@ describe('Tensor', () => {
     assert.deepEqual(list(x.clamp(2, 5)), [[2, 2, 3], [4, 5, 5]]); // prettier-ignore
     assert.deepEqual(list(x.clamp(null, 5)), [[1, 2, 3], [4, 5, 5]]); // prettier-ignore
     assert.deepEqual(list(Tensor.from([NaN]).clamp(0, 1)), [NaN]);
+    assert.deepEqual(list(Tensor.from([NaN, 1, 9]).clamp(Tensor.from([2, 2, 2]), 5)), [NaN, 2, 5]);
+    assert.deepEqual(list(Tensor.from([0, 3, 9]).clamp(2, Tensor.from([1, 4, 4]))), [1, 3, 4]); // the upper bound wins, as in torch
   });
 
   it('reduces', () => {
@@ -104,6 +106,7 @@ describe('Tensor', () => {
     assert.ok(Math.abs(x.std(1, { correction: 0 }).tolist()[0 as never] - Math.sqrt(2 / 3)) < 1e-6);
     assert.deepEqual([x.amin().item(), x.amax().item()], [1, 6]);
     assert.deepEqual(list(x.amax(1)), [3, 6]);
+    assert.throws(() => x.sum(0, { keepdim: { dtype: 'float64' } } as never), code('ERR_ARGUMENT', /keepdim must be a boolean/));
     assert.throws(() => x.mean(0, { keepDim: true } as never), code('ERR_ARGUMENT', /keepDim.*did you mean keepdim/));
   });
 
