@@ -36,6 +36,17 @@ const machinePaths = (_file, text) => {
   return found === null ? [] : [`carries a machine's path: ${found[0]}`];
 };
 
+/**
+ * The same where a length, which may be any character, stands before a string; and TorchScript's debug records, which hold,
+ * compressed, where its sources lay.
+ *
+ * @type {Rule}
+ */
+const machinePathsOfBinary = (_file, bytes) => {
+  const found = /\/(?:work|root|opt|home|Users)\/[\w.][\w./-]{3,}|[\w./]+\.debug_pkl/.exec(bytes);
+  return found === null ? [] : [`carries a machine's path: ${found[0]}`];
+};
+
 /** @type {Rule[]} */
 const RULES = [noNodeOutsideBinding, lengths, machinePaths];
 
@@ -61,10 +72,10 @@ function filesIn(folder, root = folder) {
 export function checkSources(root = packageRoot) {
   return filesIn(root).flatMap((full) => {
     const bytes = readFileSync(full);
-    if (bytes.subarray(0, 8192).includes(0)) return [];
     const file = path.relative(root, full).split(path.sep).join('/');
     if (file.startsWith(THIRD_PARTY)) return [];
-    const text = bytes.toString('utf8');
-    return RULES.flatMap((rule) => rule(file, text)).map((problem) => `${file}: ${problem}`);
+    const isBinary = bytes.subarray(0, 8192).includes(0);
+    const text = bytes.toString(isBinary ? 'latin1' : 'utf8');
+    return (isBinary ? [machinePathsOfBinary] : RULES).flatMap((rule) => rule(file, text)).map((problem) => `${file}: ${problem}`);
   });
 }

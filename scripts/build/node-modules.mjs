@@ -51,7 +51,9 @@ export async function ensureNodeModules(progress) {
   const args = [...first, 'ci', '--no-audit', '--no-fund', '--include=dev', '--loglevel=error'];
   let outcome;
   try {
-    outcome = await runCommand(command ?? 'npm', args, { cwd: packageRoot });
+    // onnxruntime-node, a peer of the benchmarks, would fetch CUDA's part of it, hundreds of megabytes that nothing here uses.
+    const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' };
+    outcome = await runCommand(command ?? 'npm', args, { cwd: packageRoot, env });
   } catch (error) {
     throw new SetupError('npm was not found; it comes with Node.js: https://nodejs.org/en/download', { cause: error });
   }

@@ -1,6 +1,6 @@
 """Records what real diffusers computes, for the parity tests. From the repository's root:
 
-    pip install -r scripts/parity/requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu
+    pip install -r scripts/requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu
     python scripts/parity/record.py
 
 Writes test/fixtures/parity: schedulers.json + .bin, pipelines.json + .bin and configs/. Two runs on one machine write

@@ -7,10 +7,12 @@ root:
 Writes test/fixtures/checkpoints. The tests know the values: entry i of the tensor that is the k-th by name is k + i/64.
 """
 
+import argparse
 import json
 import os
 import platform
 import shutil
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -22,6 +24,9 @@ from diffusers import UNet2DModel
 from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+from export_torchscript import serialize  # noqa: E402
+
 TARGET = ROOT / "test" / "fixtures" / "checkpoints"
 CORPUS = ROOT / "test" / "fuzz" / "corpus"
 DTYPES = [
@@ -112,6 +117,7 @@ def write_corpus():
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir(parents=True)
     unet = make_unet()
@@ -131,8 +137,8 @@ def main():
     save_file(one_of_each_dtype(), TARGET / "dtypes.safetensors", metadata={"format": "pt"})
     save_file({"weight": torch.zeros(2, dtype=torch.float8_e4m3fn)}, TARGET / "float8.safetensors")
     scripted = torch.jit.script(Wrapper().eval())
-    torch.jit.save(scripted, TARGET / "scripted.pt")
-    torch.jit.save(torch.jit.freeze(scripted), TARGET / "frozen.pt")
+    (TARGET / "scripted.pt").write_bytes(serialize(scripted, {}))
+    (TARGET / "frozen.pt").write_bytes(serialize(torch.jit.freeze(scripted), {}))
     write_corpus()
     about = {
         "command": "python scripts/parity/record_checkpoints.py",

@@ -1,6 +1,6 @@
 """Records what real diffusers' UNet2DModel computes with tiny random weights. From the repository's root:
 
-    pip install -r scripts/parity/requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu
+    pip install -r scripts/requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu
     python scripts/parity/record_unet.py
 
 Writes test/fixtures/parity/unet.json + unet.bin. Weights and inputs are not stored: a reader draws them again from the

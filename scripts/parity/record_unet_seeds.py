@@ -3,6 +3,7 @@
 Run from the repository's root: python scripts/parity/record_unet_seeds.py
 """
 
+import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -51,6 +52,7 @@ def digest(model: torch.nn.Module) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     store = Store(
         "unet-seeds",
         "python scripts/parity/record_unet_seeds.py",

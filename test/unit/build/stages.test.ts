@@ -33,11 +33,15 @@ describe('build/progress, sources and wheels', () => {
     const somebodys = ['', 'home', 'ann', 'x'].join('/');
     scratch.write('README.md', `see ${somebodys}.txt or https://example.org${somebodys}`);
     scratch.write('scripts/build/a.mjs', `'${somebodys}'`);
+    scratch.write('test/a.pt', `\0X${somebodys}/model.py`);
+    scratch.write('test/b.pt', '\0archive/code/__torch__.py.debug_pkl');
     scratch.write('node_modules/x/d.md', somebodys);
     assert.deepEqual(
       checkSources(scratch.folder).sort(),
       [
         `README.md: carries a machine's path: ${somebodys}.txt`,
+        "test/b.pt: carries a machine's path: archive/code/__torch__.py.debug_pkl",
+        `test/a.pt: carries a machine's path: ${somebodys}/model.py`,
         `scripts/build/a.mjs: carries a machine's path: ${somebodys}`,
         'native/core/a.cpp: includes a Node header; only native/binding may',
         'native/kernels/c.cpp: has 301 lines, more than 300',

@@ -4,7 +4,7 @@ import { magnitude, worstError } from '../../parity/fixture';
 import { schedulersFixture, type Outcome } from '../../parity/recordings';
 import { assertClose, assertSame, constant, fresh, numbers, throwsCode } from './helpers';
 
-// Every "Differs from diffusers" of the contract's fine print: what diffusers does (recorded), and what we do.
+// Where the schedulers differ from diffusers on purpose: what it does (recorded), and what we do.
 const fixture = schedulersFixture();
 const recorded = fixture.manifest.differences;
 const [sample, output] = [fixture.tensor(recorded.sample), fixture.tensor(recorded.model_output)];
