@@ -11,19 +11,20 @@ import {
 
 describe('cli/format', () => {
   it('writes sizes, counts, times and rates', () => {
-    assert.deepEqual([0, 1023, 1024, 7239188, 5 * 1024 ** 4].map(formatBytes), [
+    assert.deepEqual([0, 1023, 1024, 7239188, 5 * 1024 ** 4, 1024 ** 5].map(formatBytes), [
       '0 B',
       '1023 B',
       '1.0 KiB',
       '6.9 MiB',
       '5.0 TiB',
+      '1024.0 TiB',
     ]);
     assert.equal(formatCount(1805057), '1,805,057');
     assert.deepEqual(
       [1, 2, 1000].map((n) => plural(n, 'image')),
       ['1 image', '2 images', '1,000 images'],
     );
-    assert.deepEqual([0.349, 9.996, 12.34, 125, 12_000].map(formatSeconds), ['0.35 s', '10.00 s', '12.3 s', '2 min 5 s', '3 h 20 min']);
+    assert.deepEqual([0.349, 9.996, 10, 12.34, 125, 12_000].map(formatSeconds), ['0.35 s', '10.00 s', '10.0 s', '12.3 s', '2 min 5 s', '3 h 20 min']);
     assert.deepEqual([0.01234, 4.678, 12.34, 1234.5].map(formatRate), ['0.0123', '4.68', '12.3', '1,235']);
   });
 

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { cp, mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EMBEDDED_MODEL } from '../../../ts/models/embedded-model';
 import { inspect } from '../../../ts/cli/inspect-run';
+import { makeZip } from '../build/make-zip';
+import { timesOpen } from '../files/open-files';
 import { archive } from '../models/fixtures';
 import { readSafetensors, tinyUNet, writeShards } from '../models/tiny-unet';
 
@@ -65,8 +69,8 @@ describe('cli/inspect', () => {
       safetensors(
         {
           __metadata__: { format: 'pt' },
-          a: { dtype: 'F16', shape: [2, 3], data_offsets: [0, 12] },
           b: { dtype: 'F32', shape: [], data_offsets: [12, 16] },
+          a: { dtype: 'F16', shape: [2, 3], data_offsets: [0, 12] },
           c: { dtype: 'F32', shape: [0, 5], data_offsets: [16, 16] },
         },
         16,
@@ -157,6 +161,15 @@ describe('cli/inspect', () => {
     });
   }
 
+  it('does not wait for the writer of a named pipe', async function () {
+    if (process.platform === 'win32') this.skip();
+    const pipe = join(folder, 'pipe.safetensors');
+    execFileSync('mkfifo', [pipe]);
+    const writer = await open(pipe, 'r+'); // so that it would not wait for ever where it does
+    await assert.rejects(inspect(pipe), { code: 'ERR_CHECKPOINT', message: /pipe\.safetensors is no file$/ });
+    await writer.close();
+  });
+
   it('refuses a .pt that is truncated, no archive, or holds no program', async () => {
     const file = join(folder, 'bad.pt');
     await cp(archive('tiny-unet'), file);
@@ -170,6 +183,33 @@ describe('cli/inspect', () => {
       code: 'ERR_CHECKPOINT',
       message: /holds no program: it is a torch\.save file/,
     });
+  });
+
+  it('reads no record of a .pt that is larger than any config, or is none', async () => {
+    const file = join(folder, 'large.pt');
+    const records = (config: string) => [{ name: 'm/code/m.py' }, { name: 'm/extra/config.json', data: config }];
+    await writeFile(file, makeZip(records('{}'.padEnd(1024 * 1024))));
+    assert.equal((await inspect(file)).components[0]!.weights.length, 1);
+    for (const [config, message] of [['[1]', /config\.json must hold a JSON object$/], ['{', /config\.json is not valid JSON$/]] as const) {
+      await writeFile(file, makeZip(records(config)));
+      await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message });
+    }
+    await writeFile(file, makeZip(records('{}'.padEnd(1024 * 1024 + 1))));
+    await assert.rejects(inspect(file), { code: 'ERR_CHECKPOINT', message: /extra\/config\.json must be at most 1 MiB$/ });
+  });
+
+  it('holds no file open', async function () {
+    if (process.platform !== 'linux') this.skip();
+    await tinyUNet().savePretrained(folder);
+    const weights = join(folder, 'diffusion_pytorch_model.safetensors');
+    for (const file of [weights, archive('tiny-grey'), archive('tiny-grey').replace('.pt', '-weights.bin')]) {
+      await inspect(file);
+      for (let i = 0; i < 100 && timesOpen(file) > 0; i++) await sleep(10); // yauzl closes its own a little later
+      assert.equal(timesOpen(file), 0, file);
+    }
+    await truncate(weights, 20);
+    await assert.rejects(inspect(weights), { code: 'ERR_CHECKPOINT' });
+    assert.equal(timesOpen(weights), 0);
   });
 
   it('says what it reads', async () => {

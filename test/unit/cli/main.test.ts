@@ -1,20 +1,5 @@
 import assert from 'node:assert/strict';
-import { run } from '../../../ts/cli/main';
-
-/** Runs a command line in this process: wrong usage ends before anything is loaded. */
-async function runHere(line: string): Promise<{ status: number; stderr: string }> {
-  const { write } = process.stderr;
-  let stderr = '';
-  process.stderr.write = (chunk: string | Uint8Array): boolean => {
-    stderr += String(chunk);
-    return true;
-  };
-  try {
-    return { status: await run(['node', 'node-diffusers', ...line.split(' ')]), stderr };
-  } finally {
-    process.stderr.write = write;
-  }
-}
+import { runHere } from './run-here';
 
 describe('cli/main', () => {
   const wrong: [string, string][] = [
@@ -47,6 +32,9 @@ describe('cli/main', () => {
     ['sample --grid a.gif', '--grid must end in .png, .jpg, .jpeg or .webp, got "a.gif"'],
     ['sample --grid a.png --out b', "option '--grid <file>' cannot be used with option '--out <dir>'"],
     ['sample --overwrite', '--overwrite goes with --out'],
+    ['sample --format webp', '--format goes with --out'],
+    ['sample --columns 2 --out b', '--columns goes with --grid, got --out'],
+    ['sample --guidance-scale 2', '--guidance-scale goes with --class'],
     ['sample extra', "too many arguments for 'sample'. Expected 0 arguments but got 1."],
     ['batch --out a', "missing required argument 'jobs'"],
     ['batch a.jsonl', "required option '--out <dir>' not specified"],
@@ -70,7 +58,7 @@ describe('cli/main', () => {
   ];
   for (const [line, message] of wrong) {
     it(`${line}: wrong usage, in one line`, async () => {
-      const { status, stderr } = await runHere(line);
+      const { status, stderr } = await runHere(line.split(' '));
       assert.equal(stderr, `node-diffusers: ${message}; see --help\n`);
       assert.equal(status, 2);
     });

@@ -58,6 +58,24 @@ describe('cli/progress', () => {
     }
   });
 
+  it('writes fewer lines the longer it goes on in a pipe, one a minute in the end', () => {
+    const { now } = Date;
+    let time = 1_000_000;
+    Date.now = () => time;
+    try {
+      const { stream, text } = fakeStream(false);
+      const progress = openProgress(false, stream);
+      for (let second = 0; second <= 260; second++) {
+        time = 1_000_000 + 1000 * second;
+        progress.update(second, 1000, `${second}`);
+      }
+      const told = text().trim().split('\n').map((line) => Number(line.split(' | ')[1])); // prettier-ignore
+      assert.deepEqual(told, [5, 15, 35, 75, 135, 195, 255]);
+    } finally {
+      Date.now = now;
+    }
+  });
+
   it('draws a bar without an end where there is none', () => {
     const { stream, text } = fakeStream(true);
     const progress = openProgress(false, stream);

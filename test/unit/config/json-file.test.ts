@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MAX_JSON_BYTES, readJsonFile, writeJsonFile } from '../../../ts/config/json-file';
+import { timesOpen } from '../files/open-files';
 
 describe('config/json-file', () => {
   let folder: string;
@@ -45,9 +46,38 @@ describe('config/json-file', () => {
     await assert.rejects(writeJsonFile(join(folder, 'file/x.json'), {}), { message: /a part of its path is a file/ });
   });
 
+  it("reads past the mark that Windows' editors begin a file with", async () => {
+    const file = join(folder, 'marked.json');
+    await writeFile(file, '\u{feff}{"a": 1}');
+    assert.deepEqual(await readJsonFile(file), { a: 1 });
+  });
+
   it('says what is missing', async () => {
     const file = join(folder, 'none.json');
     await assert.rejects(readJsonFile(file), { code: 'ERR_NOT_FOUND', message: `${file} does not exist` });
+    await writeFile(file, '{}');
+    const below = join(file, 'config.json');
+    await assert.rejects(readJsonFile(below), { code: 'ERR_NOT_FOUND', message: `${below} does not exist` });
+  });
+
+  it('holds no file open', async function () {
+    if (process.platform !== 'linux') this.skip();
+    const file = join(folder, 'config.json');
+    await writeFile(file, '{}');
+    await readJsonFile(file);
+    assert.equal(timesOpen(file), 0);
+    await truncate(file, MAX_JSON_BYTES + 1);
+    await assert.rejects(readJsonFile(file), { code: 'ERR_CHECKPOINT' });
+    assert.equal(timesOpen(file), 0);
+  });
+
+  it('reads what nests 64 deep and no deeper', async () => {
+    const file = join(folder, 'deep.json');
+    const nest = (depth: number): string => `{"a": ${'['.repeat(depth)}${']'.repeat(depth)}}`;
+    await writeFile(file, nest(64));
+    assert.deepEqual(Object.keys(await readJsonFile(file)), ['a']);
+    await writeFile(file, nest(65));
+    await assert.rejects(readJsonFile(file), { code: 'ERR_CHECKPOINT', message: /must nest at most 64 deep$/ });
   });
 
   const bad: [string, string | Buffer, RegExp][] = [
@@ -75,6 +105,8 @@ describe('config/json-file', () => {
     await assert.rejects(readJsonFile(folder), { code: 'ERR_CHECKPOINT', message: `${folder} must be a file` });
     const file = join(folder, 'large.json');
     await writeFile(file, '');
+    await truncate(file, MAX_JSON_BYTES);
+    await assert.rejects(readJsonFile(file), { code: 'ERR_CHECKPOINT', message: /is not valid JSON/ });
     await truncate(file, MAX_JSON_BYTES + 1);
     await assert.rejects(readJsonFile(file), {
       code: 'ERR_CHECKPOINT',

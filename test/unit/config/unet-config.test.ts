@@ -8,10 +8,36 @@ const EMBEDDED = join(__dirname, '../../../models/fashion-mnist-ddpm/unet/config
 describe('config/unet-config', () => {
   it("has diffusers' defaults", () => {
     const { config, extra } = parseUNetConfig({});
-    assert.equal(config.inChannels, 3);
-    assert.equal(config.sampleSize, null);
-    assert.deepEqual(config.blockOutChannels, [224, 448, 672, 896]);
-    assert.equal(config.attentionHeadDim, 8);
+    assert.deepEqual(config, {
+      sampleSize: null,
+      inChannels: 3,
+      outChannels: 3,
+      centerInputSample: false,
+      timeEmbeddingType: 'positional',
+      timeEmbeddingDim: null,
+      freqShift: 0,
+      flipSinToCos: true,
+      downBlockTypes: ['DownBlock2D', 'AttnDownBlock2D', 'AttnDownBlock2D', 'AttnDownBlock2D'],
+      midBlockType: 'UNetMidBlock2D',
+      upBlockTypes: ['AttnUpBlock2D', 'AttnUpBlock2D', 'AttnUpBlock2D', 'UpBlock2D'],
+      blockOutChannels: [224, 448, 672, 896],
+      layersPerBlock: 2,
+      midBlockScaleFactor: 1,
+      downsamplePadding: 1,
+      downsampleType: 'conv',
+      upsampleType: 'conv',
+      dropout: 0,
+      actFn: 'silu',
+      attentionHeadDim: 8,
+      normNumGroups: 32,
+      attnNormNumGroups: null,
+      normEps: 1e-5,
+      resnetTimeScaleShift: 'default',
+      addAttention: true,
+      classEmbedType: null,
+      numClassEmbeds: null,
+      numTrainTimesteps: null,
+    });
     assert.deepEqual(extra, {});
     assert.ok(Object.isFrozen(config) && Object.isFrozen(config.blockOutChannels));
   });
@@ -24,10 +50,12 @@ describe('config/unet-config', () => {
     assert.deepEqual({ ...toDiskUNetConfig(parsed), _diffusers_version: file['_diffusers_version'] }, file);
   });
 
-  it('takes heights and widths, and keeps unknown keys', () => {
-    const { config, extra } = parseUNetConfig({ sample_size: [16, 24], cross_attention_dim: 768 });
+  it('takes heights and widths, and keeps unknown keys, but not what marks a file', () => {
+    const marks = { _class_name: 'UNet2DConditionModel', _diffusers_version: '0.1.0' };
+    const { config, extra } = parseUNetConfig({ ...marks, sample_size: [16, 24], cross_attention_dim: 768, downsample_padding: 0 });
     assert.deepEqual(sampleSizeOf(config), [16, 24]);
     assert.deepEqual(extra, { cross_attention_dim: 768 });
+    assert.equal(config.downsamplePadding, 0);
     assert.deepEqual(sampleSizeOf({ sampleSize: 8 }), [8, 8]);
     assert.equal(sampleSizeOf({ sampleSize: null }), null);
   });
@@ -45,6 +73,11 @@ describe('config/unet-config', () => {
       { block_out_channels: [] },
       'block_out_channels must be an array of 1 … 256 entries, each an integer in 1 … 65536, got []',
     ],
+    [
+      { block_out_channels: new Array(257).fill(8) },
+      'block_out_channels must be an array of 1 … 256 entries, each an integer in 1 … 65536, got an array of 257',
+    ],
+    [{ dropout: 1.5 }, 'dropout must be a number in 0 … 1, got 1.5'],
     [{ norm_eps: 0 }, 'norm_eps must be a finite number above 0, got 0'],
     [{ flip_sin_to_cos: 'yes' }, 'flip_sin_to_cos must be true or false, got "yes"'],
   ];

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { parseUNet2DConfig } from '../../../ts/config/unet2d-config';
+import { inSpellingOf, parseUNet2DConfig } from '../../../ts/config/unet2d-config';
 import { toDiskUNetConfig } from '../../../ts/config/unet-config';
 
 describe('config/unet2d-config', () => {
@@ -15,6 +15,7 @@ describe('config/unet2d-config', () => {
     const parsed = parseUNet2DConfig({ down_block_types: ['UNetResDownBlock2D', 'UNetResAttnDownBlock2D'], up_block_types: ['AttnUpBlock2D', 'UNetResUpBlock2D'] });
     assert.deepEqual(parsed.config.downBlockTypes, ['DownBlock2D', 'AttnDownBlock2D']);
     assert.deepEqual(toDiskUNetConfig(parsed)['up_block_types'], ['AttnUpBlock2D', 'UpBlock2D']);
+    assert.throws(() => parseUNet2DConfig({ down_block_types: ['DownUNetResBlock2D'] }), { code: 'ERR_CONFIG' });
   });
 
   it('takes null where diffusers does', () => {
@@ -26,6 +27,13 @@ describe('config/unet2d-config', () => {
   it("takes activations in any case, and null and '' for conv, as diffusers does", () => {
     const { config } = parseUNet2DConfig({ act_fn: 'SiLU', downsample_type: null, upsample_type: '' });
     assert.deepEqual([config.actFn, config.downsampleType, config.upsampleType], ['silu', 'conv', 'conv']);
+  });
+
+  it("has the model's own messages name keys as the caller does, and only keys", () => {
+    const message = "resnet_time_scale_shift must not be 'scale_shift', got block_out_channels [4]";
+    const camel = "resnetTimeScaleShift must not be 'scale_shift', got blockOutChannels [4]";
+    assert.equal(inSpellingOf({ blockOutChannels: [4] }, message), camel);
+    assert.equal(inSpellingOf({ block_out_channels: [4] }, message), message);
   });
 
   const bad: [object, string][] = [

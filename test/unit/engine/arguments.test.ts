@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { DDIMInverseScheduler, DDIMScheduler, DDPMScheduler, Generator, ones, randn, SamplerEngine, zeros } from '../../../ts/index';
 import { rejects } from '../models/fixtures';
 import { tinyUNet } from '../models/tiny-unet';
+import { freedBy } from '../tensor/freed';
 
 const scheduler = new DDIMScheduler();
 const image = ones([8, 8, 2]);
@@ -17,6 +18,7 @@ describe('engine/arguments', () => {
     ['no scheduler', {}, 'ERR_ARGUMENT', /scheduler must be a DDPMScheduler, .*got undefined/],
     ['a config of no class', { scheduler: { numTrainTimesteps: 10 } }, 'ERR_CONFIG', /_class_name/],
     ['a config of another class', { scheduler: { _class_name: 'PNDMScheduler' } }, 'ERR_CONFIG', /got "PNDMScheduler"/],
+    ['a config of what every object has', { scheduler: { _class_name: 'toString' } }, 'ERR_CONFIG', /got "toString"/],
     ['a wrong config', { scheduler: { _class_name: 'DDIMScheduler', beta_start: 'x' } }, 'ERR_CONFIG', /beta_start/],
     ['no step', { scheduler, numInferenceSteps: 0 }, 'ERR_TIMESTEP', /1 … 1000|numInferenceSteps/],
     ['half a step', { scheduler, numInferenceSteps: 1.5 }, 'ERR_TIMESTEP', /got 1.5/],
@@ -50,6 +52,8 @@ describe('engine/arguments', () => {
     ['latents of an odd size', { scheduler, latents: zeros([2, 7, 8]) }, 'ERR_SHAPE', /multiples of 2/],
     ['latents of integers', { scheduler, latents: zeros([2, 8, 8], { dtype: 'int64' }) }, 'ERR_DTYPE', /floating/],
     ['an image that is none', { scheduler, image: 'x.png' }, 'ERR_ARGUMENT', /image must be a DiffusionImage or a Tensor/],
+    ['an image of integers', { scheduler, image: zeros([8, 8, 2], { dtype: 'uint8' }) }, 'ERR_DTYPE', /image must be of a floating dtype, got uint8/],
+    ['a batch of images', { scheduler, image: zeros([1, 8, 8, 2]) }, 'ERR_SHAPE', /image must be \[H, W, C\], got \[1, 8, 8, 2\]/],
     ['an image and latents', { scheduler, image, latents: zeros([2, 8, 8]) }, 'ERR_ARGUMENT', /not both/],
     ['strength without an image', { scheduler, strength: 0.5 }, 'ERR_ARGUMENT', /strength goes with an image/],
     ['strength 0', { scheduler, image, strength: 0 }, 'ERR_ARGUMENT', /\(0, 1\], got 0/],
@@ -63,6 +67,14 @@ describe('engine/arguments', () => {
   it('nothing of a refused request is left in the engine', () => {
     const { queued, running, images, failed } = engine.stats();
     assert.deepEqual({ queued, running, images, failed }, { queued: 0, running: 0, images: 0, failed: 0 });
+  });
+
+  it('frees what it made of a refused request', async () => {
+    const latents = zeros([2, 8, 8]);
+    const freed = await freedBy(() => rejects(() => engine.sample({ scheduler, latents, numInferenceSteps: 5000 }), 'ERR_TIMESTEP', /got 5000/));
+    assert.deepEqual([freed.length, freed.includes(latents)], [1, false]);
+    const aborted = await freedBy(() => rejects(() => engine.sample({ scheduler, latents, signal: AbortSignal.abort() }), 'ERR_ABORTED', /aborted/));
+    assert.deepEqual([aborted.length, aborted.includes(latents)], [1, false]);
   });
 
   it('takes configs that tell their class', async () => {

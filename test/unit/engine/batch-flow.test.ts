@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { getEventListeners } from 'node:events';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { DiffusersError, DiffusionImage, type BatchJob, type BatchOptions } from '../../../ts/index';
-import { batch, counts, greyUNet, imagesIn, inFolder, jobsOf, recordsOf, rejects } from './batch-helpers';
+import { timesOpen } from '../files/open-files';
+import { batch, counts, greyUNet, imagesIn, inFolder, jobsOf, recordsOf, rejects, toJsonl } from './batch-helpers';
 
 type Engine = NonNullable<BatchOptions['engine']>;
 
@@ -131,6 +133,27 @@ describe('engine/batch-run: the flow', () => {
         await new Promise(() => undefined);
       }
       await stopAfter('stuck', { jobs: stuck() }, 2);
+    }));
+
+  it('ends at its signal while it still counts the lines', () =>
+    inFolder(async (folder) => {
+      const [jobs, reason, controller] = [join(folder, 'jobs.jsonl'), new Error('enough'), new AbortController()];
+      await writeFile(jobs, toJsonl(jobsOf(3)));
+      const run = batch({ jobs, out: join(folder, 'out'), signal: controller.signal });
+      controller.abort(reason);
+      assert.equal((await rejects(() => run, 'ERR_ABORTED', /aborted by its signal/)).cause, reason);
+    }));
+
+  it('leaves no listener on its signal and holds no file open, however it ends', () =>
+    inFolder(async (out) => {
+      const { signal } = new AbortController();
+      const { manifest } = await batch({ jobs: jobsOf(2), out, signal });
+      const fails = () => {
+        throw new Error('mine');
+      };
+      await assert.rejects(batch({ jobs: [{ id: '' }], out, signal, onFailure: fails }), /mine/);
+      assert.equal(getEventListeners(signal, 'abort').length, 0);
+      if (process.platform === 'linux') assert.equal(timesOpen(manifest), 0);
     }));
 
   it('lets no second run at a manifest', () =>

@@ -57,6 +57,16 @@ describe('engine/batch-run: a run that goes on', () => {
       assert.deepEqual((await readdir(out)).sort(), ['.manifest-1-of-2.jsonl.tmp', 'manifest.jsonl', 'r1.png', 'r2.png', 'r3.png']);
     }));
 
+  it('keeps seeds that JSON has no number for, to the last digit', () =>
+    inFolder(async (out) => {
+      const seeds = [2n ** 53n - 1n, 2n ** 53n + 1n, 2n ** 64n - 1n];
+      const jobs: BatchJob[] = seeds.map((seed, i) => ({ id: `r${i}`, seed, numInferenceSteps: 1 }));
+      const { images } = await recordsOf((await batch({ jobs, out })).manifest);
+      const recorded = images.sort((a, b) => a.line - b.line).map(({ seed }) => seed);
+      assert.deepEqual(recorded, [9007199254740991, '9007199254740993', '18446744073709551615']);
+      assert.deepEqual(counts(await batch({ jobs, out })), [0, 3, 0]);
+    }));
+
   it('tries failures again, and keeps what is done', () =>
     inFolder(async (out) => {
       const jobs = jobsOf(3);
@@ -114,10 +124,21 @@ describe('engine/batch-run: a run that goes on', () => {
       await refuses({ format: 'webp' }, /was made with another image format \("png", now "webp"\)/);
       await refuses({ scheduler: new DDIMScheduler({ betaEnd: 0.01 }) }, /another scheduler config: beta_end of ddim \(0\.02, now 0\.01\)/);
       await refuses({ unet: other, shard: { index: 1, count: 2 } }, /another SHA-256 of the weights/);
+      // A key that a release of another day had.
+      const text = await readFile(manifest, 'utf8');
+      await writeFile(manifest, text.replace('"ddim":{', '"ddim":{"beta_shape":1,'));
+      await refuses({}, /another scheduler config: beta_shape of ddim \(1, now null\)/);
+      await writeFile(manifest, text);
       // The class is only what lines have that name none.
       const named = jobs.map((job) => ({ ...job, scheduler: job.scheduler ?? ('ddim' as const) }));
       assert.deepEqual(counts(await batch({ jobs: named, out, unet, scheduler: new DDPMScheduler() })), [0, 2, 0]);
       for (const model of [unet, other, half]) model.dispose();
+    }));
+
+  it('refuses a manifest that is no file', () =>
+    inFolder(async (out) => {
+      await mkdir(join(out, 'manifest-1-of-2.jsonl'));
+      await assert.rejects(batch({ jobs: jobsOf(1), out }), { code: 'ERR_ARGUMENT', message: /manifest-1-of-2\.jsonl must be a file$/ });
     }));
 
   it('refuses a manifest that is damaged, naming the line', () =>

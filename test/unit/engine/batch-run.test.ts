@@ -162,6 +162,19 @@ describe('engine/batch-run', () => {
       assert.deepEqual(counts(await batch({ jobs: file, out, shard: { index: 2, count: 2 } })), [0, 6, 1]);
     }));
 
+  it("fails lines of a sampler that can't have the run's config, and draws the rest", () =>
+    inFolder(async (out) => {
+      const jobs: BatchJob[] = ['ddim', 'ddpm', 'ddim'].map((scheduler, i) => ({ id: `r${i}`, scheduler: scheduler as 'ddim', numInferenceSteps: 1 }));
+      const { manifest, ...summary } = await batch({ jobs, out, scheduler: new DDPMScheduler({ betaSchedule: 'laplace' }) });
+      assert.deepEqual([summary.drawn, summary.failed], [1, 2]);
+      const { runs, failures } = await recordsOf(manifest);
+      assert.deepEqual([runs[0]!.schedulers.ddim, runs[0]!.schedulers.ddpm?.['beta_schedule']], [null, 'laplace']);
+      for (const { error } of failures) {
+        assert.equal(error.code, 'ERR_CONFIG');
+        assert.match(error.message, /^line [13]: betaSchedule must be one of .* got "laplace"$/);
+      }
+    }));
+
   it('starts from an image', () =>
     inFolder(async (folder) => {
       const file = join(folder, 'starts/grey.png');

@@ -6,7 +6,7 @@ import {
   MeterProvider,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
-import { DDIMScheduler, SamplerEngine } from '../../../ts/index';
+import { DDIMScheduler, SamplerEngine, type EngineStats } from '../../../ts/index';
 import { tinyUNet } from '../models/tiny-unet';
 
 describe('engine/telemetry', () => {
@@ -42,10 +42,28 @@ describe('engine/telemetry', () => {
     assert.equal(latency.count, 2);
     assert.ok(latency.sum > 0);
     let asked = 0;
-    const stats = engine.stats.bind(engine);
-    engine.stats = () => (asked++, stats());
-    await read();
+    // Each figure another number, so that each metric is seen to be its own.
+    const told = Object.fromEntries(Object.keys(engine.stats()).map((name, i) => [name, 100 + i])) as unknown as EngineStats;
+    engine.stats = () => (asked++, told);
+    const metric = Object.fromEntries(Object.entries(await read()).map(([name, value]) => [name.split('.').at(-1)!, value]));
     assert.equal(asked, 1);
+    const { queued, running, batchLimit, batchOccupancy, sampleSteps, images, failed, loopSeconds } = told;
+    assert.deepEqual(
+      { ...metric, latency: undefined },
+      {
+        queued,
+        running,
+        batch_limit: batchLimit,
+        batch_occupancy: batchOccupancy,
+        steps: told.steps,
+        sample_steps: sampleSteps,
+        images,
+        failed,
+        unet_time: told.unetSeconds,
+        loop_time: loopSeconds,
+        latency: undefined,
+      },
+    );
     await engine.close();
     await read();
     assert.equal(asked, 1);

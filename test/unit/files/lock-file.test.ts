@@ -33,6 +33,17 @@ describe('files/lock-file', () => {
       await lost;
     }));
 
+  it('has nothing to give back, and says nothing of it, once it is lost', () =>
+    inFolder(async (folder) => {
+      const file = join(folder, 'x');
+      let told = (): void => undefined;
+      const lost = new Promise<void>((resolve) => (told = resolve));
+      const unlock = await lockFile(file, told);
+      await rmdir(`${file}.lock`);
+      await lost;
+      await unlock();
+    }));
+
   it('says where it can not be made', () =>
     inFolder(async (folder) => {
       await rejects(() => lockFile(join(folder, 'none/x'), never), 'ERR_ARGUMENT', /can't write .*x\.lock: no such file/);

@@ -48,6 +48,11 @@ export class FakeHub {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
+  /** How many clients are connected now. */
+  connections(): Promise<number> {
+    return new Promise((resolve, reject) => this.#server.getConnections((error, count) => (error ? reject(error) : resolve(count))));
+  }
+
   /** The paths of files whose content was asked for (the client's probes for a file's size left out). */
   get downloads(): string[] {
     return this.seen

@@ -79,12 +79,14 @@ describe('hub/resolveModelFolder that is refused', () => {
         'ERR_NETWORK',
         /: ECONNREFUSED; check the network \(HTTPS_PROXY, HF_ENDPOINT\)/,
       );
-      process.env['HF_ENDPOINT'] = 'ftp://x';
-      await rejects(
-        resolveModelFolder('someone/other'),
-        'ERR_ARGUMENT',
-        /^HF_ENDPOINT must be an http or https address/,
-      );
+      for (const endpoint of ['ftp://x', 'huggingface.co', 'http://a b', 'https://[1']) {
+        process.env['HF_ENDPOINT'] = endpoint;
+        await rejects(
+          resolveModelFolder('someone/other'),
+          'ERR_ARGUMENT',
+          /^HF_ENDPOINT must be an http or https address/,
+        );
+      }
     });
 
     it('is had through a proxy where one is set', async () => {
@@ -160,6 +162,16 @@ describe('hub/resolveModelFolder that is refused', () => {
       await rejects(resolveModelFolder(NAME), 'ERR_NETWORK', /is longer than 31 bytes$/);
       assert.deepEqual(await own.leftovers(), []);
       assert.deepEqual(await readdir(join(own.storage(), 'blobs')), []);
+    });
+
+    it('can not fill the memory with an answer that does not end', async () => {
+      own.hub.intercept = (_, response) => {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        const more = (): void => void (response.writable && response.write(Buffer.alloc(1024 * 1024, ' '), more));
+        more();
+        return true;
+      };
+      await rejects(resolveModelFolder(NAME), 'ERR_NETWORK', /answered with more than 67108864 bytes$/);
     });
 
     it('can not end the program with an answer that is no API', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { lstat, mkdir, readFile, readdir, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { componentFolder, resolveModelFolder } from '../../../ts/hub';
 import { COMMIT } from './fake-hub';
 import { hubOfItsOwn, NAME, rejects, WEIGHTS } from './hub-of-its-own';
@@ -18,10 +19,16 @@ describe('hub/resolveModelFolder', () => {
       assert.equal(own.hub.seen.length, 0);
     });
 
+    it('is not looked for once the signal has fired', async () => {
+      await rejects(resolveModelFolder(own.home, { signal: AbortSignal.abort() }), 'ERR_ABORTED', /aborted/);
+    });
+
     it('must have the subfolder, and be a folder', async () => {
       await rejects(resolveModelFolder(own.home, { subfolder: 'unet' }), 'ERR_NOT_FOUND', /has no folder unet/);
       await writeFile(join(own.home, 'file.pt'), '');
       await rejects(resolveModelFolder(join(own.home, 'file.pt')), 'ERR_ARGUMENT', /must be a folder .*got a file$/);
+      await rejects(resolveModelFolder(own.home, { subfolder: 'file.pt' }), 'ERR_NOT_FOUND', /has no folder file\.pt/);
+      assert.equal(await componentFolder(own.home, 'file.pt'), own.home);
       for (const subfolder of ['../up', '/abs', 'a/../../b', 'C:x', 'a\\..\\b']) {
         await rejects(resolveModelFolder(own.home, { subfolder }), 'ERR_ARGUMENT', /^subfolder must be a relative path/);
       }
@@ -112,6 +119,12 @@ describe('hub/resolveModelFolder', () => {
       assert.equal(await resolveModelFolder(NAME, { localFilesOnly: true, revision: COMMIT }), folder);
     });
 
+    it('takes an HF_ENDPOINT that ends in slashes', async () => {
+      process.env['HF_ENDPOINT'] += '//';
+      assert.equal(await resolveModelFolder(NAME), join(own.storage(), 'snapshots', COMMIT));
+      assert.ok(own.hub.seen.every(({ path }) => !path.startsWith('//')));
+    });
+
     it('sends the token, whatever it looks like, and reports progress', async () => {
       process.env['HF_TOKEN'] = 'secret';
       const received: number[] = [];
@@ -173,6 +186,13 @@ describe('hub/resolveModelFolder', () => {
       });
       assert.deepEqual(await own.leftovers(), []);
       await rejects(resolveModelFolder(NAME, { signal: AbortSignal.abort() }), 'ERR_ABORTED', /aborted/);
+    });
+
+    it('keeps no connection, whether it succeeds or fails', async () => {
+      await resolveModelFolder(NAME);
+      await rejects(resolveModelFolder(NAME, { revision: 'gone' }), 'ERR_NOT_FOUND', /has no revision gone/);
+      for (let i = 0; i < 100 && (await own.hub.connections()) > 0; i++) await sleep(10); // an idle one would stay for seconds
+      assert.equal(await own.hub.connections(), 0);
     });
 
     it('serves two at once', async () => {

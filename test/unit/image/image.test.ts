@@ -84,10 +84,21 @@ describe('image', () => {
         message: `quality must be an integer in 1 … 100, got ${quality}`,
       });
     }
-    await assert.rejects(ramp(16384, 1, 1).toBuffer('webp'), {
-      code: 'ERR_SHAPE',
-      message: /at most 16383 pixels a side/,
-    });
+    for (const format of ['jpeg', 'webp'] as const) {
+      const plain = await ramp(32, 32, 3).toBuffer(format);
+      assert.ok(plain.equals(await ramp(32, 32, 3).toBuffer(format, { quality: 95 })), format);
+      assert.ok(!plain.equals(await ramp(32, 32, 3).toBuffer(format, { quality: 90 })), format);
+    }
+    for (const format of ['png', 'jpeg', 'webp'] as const) {
+      const { width, height } = await sharp(await ramp(16383, 2, 1).toBuffer(format)).metadata();
+      assert.deepEqual([width, height], [16383, 2]);
+    }
+    for (const [width, height] of [[16384, 1], [1, 16384]] as const) {
+      await assert.rejects(ramp(width, height, 1).toBuffer('webp'), {
+        code: 'ERR_SHAPE',
+        message: new RegExp(`at most 16383 pixels a side, got ${width}×${height}$`),
+      });
+    }
   });
 
   it('takes data of the right length only', () => {

@@ -77,6 +77,19 @@ describe('models/load-unet', () => {
     await rejects(() => loadUNet(folder), 'ERR_CONFIG', /in_channels/);
   });
 
+  it('frees an archive that its config does not fit', async () => {
+    await copyFile(archive('probe'), join(folder, 'unet.pt'));
+    const { load } = TorchScriptModel;
+    let loaded: TorchScriptModel | undefined;
+    TorchScriptModel.load = async (...args) => (loaded = await load.apply(TorchScriptModel, args));
+    try {
+      await rejects(() => loadUNet(folder), 'ERR_CONFIG', /holds no config\.json/);
+    } finally {
+      TorchScriptModel.load = load;
+    }
+    await rejects(() => loaded!.forward(), 'ERR_DISPOSED', /dispose/);
+  });
+
   it('says what it looked for', async () => {
     await mkdir(join(folder, 'unet'));
     await rejects(() => loadUNet(folder), 'ERR_NOT_FOUND', /unet has none of .*diffusion_pytorch_model\.safetensors, .*it holds no weights/);
@@ -90,6 +103,7 @@ describe('models/load-unet', () => {
     await rejects(() => loadUNet(join(folder, 'gone')), 'ERR_NOT_FOUND', /gone does not exist/);
     await rejects(() => loadUNet(folder, { dtpye: 'float32' } as never), 'ERR_ARGUMENT', /unknown option/);
     await rejects(() => loadUNet(1 as never), 'ERR_ARGUMENT', /folder must be a path/);
+    await rejects(() => loadUNet(MODEL, { variant: '../x' }), 'ERR_ARGUMENT', /variant must be a word/);
     await rejects(() => loadUNet(MODEL, { device: 'cuda:77' }), 'ERR_DEVICE', /'cuda:77'/);
   });
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Tensor, zeros } from '../../../ts/index';
 import { TorchScriptModel } from '../../../ts/models';
+import { HANDLE } from '../../../ts/tensor/handle';
 import { archive, rejects } from './fixtures';
 
 const load = (name: string, options = {}) => TorchScriptModel.load(archive(name), options);
@@ -128,6 +129,21 @@ describe('models/torchscript-model', () => {
       for (const result of results) assert.equal(result.sum().item(), 0);
     });
 
+    it('frees what comes of a call that was aborted while it ran, in lists, records and Maps', async () => {
+      const model = await load('slow');
+      let settle!: (result: unknown) => void;
+      const running = { result: new Promise((resolve) => (settle = resolve)), cancel: () => undefined };
+      Object.defineProperty(model[HANDLE], 'forward', { value: () => running });
+      const [a, b, c] = [zeros([1])[HANDLE], zeros([1])[HANDLE], zeros([1])[HANDLE]];
+      const controller = new AbortController();
+      const call = model.withSignal(controller.signal).forward(matrix(), 1);
+      controller.abort();
+      await rejects(() => call, 'ERR_ABORTED', /aborted/);
+      settle([a, { b }, new Map([['c', [c]]]), 1, null]);
+      await sleep(0);
+      assert.deepEqual([a.disposed, b.disposed, c.disposed], [true, true, true]);
+    });
+
     it('aborts a call before it begins and while it runs, and stays usable', async () => {
       const model = await load('slow');
       const reason = new Error('enough');
@@ -227,8 +243,12 @@ describe('models/torchscript-model', () => {
       const copy = await TorchScriptModel.load(file);
       assert.equal(copy.dtype, 'float64');
       assert.deepEqual(copy.extraFiles, model.extraFiles);
+      assert.ok(Object.isFrozen(copy.extraFiles));
       assert.deepEqual(await readdir(join(folder, 'a/b')), ['copy.pt']);
       await rejects(() => model.save(join(archive('lookup'), 'x.pt')), 'ERR_ARGUMENT', /can't write/);
+      copy.dispose();
+      await rejects(() => copy.save(join(folder, 'gone/copy.pt')), 'ERR_DISPOSED', /disposed/);
+      assert.ok(!(await readdir(folder)).includes('gone'));
     });
   });
 });

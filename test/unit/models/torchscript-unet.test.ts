@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Generator, Tensor, ones, randn, zeros } from '../../../ts/index';
 import { TorchScriptModel, loadUNet, type UNetLike } from '../../../ts/models';
 import { Fixture, type Ref } from '../../parity/fixture';
+import { freedBy } from '../tensor/freed';
 import { archive, rejects } from './fixtures';
 
 const CONFIG = { inChannels: 2, outChannels: 2, sampleSize: 4 };
@@ -43,6 +44,7 @@ describe('models/torchscript-unet', () => {
     const { inChannels, sampleSize, numClassEmbeds } = tiny.config;
     assert.deepEqual({ inChannels, sampleSize, numClassEmbeds }, { inChannels: 2, sampleSize: 8, numClassEmbeds: 3 });
     assert.deepEqual(probe.config, CONFIG, 'a given config keeps what was given');
+    assert.ok(Object.isFrozen(probe.config) && Object.isFrozen(tiny.config));
   });
 
   it('passes whole timesteps as int64 and fractional ones as float32, one for the batch or one a sample', async () => {
@@ -111,9 +113,21 @@ describe('models/torchscript-unet', () => {
     await rejects(() => probe.forward(x, 1, labels), 'ERR_ARGUMENT', /takes no classes/);
   });
 
+  it('frees the tensors that it makes of its inputs, and no other', async () => {
+    const [x, timestep, classLabels] = [zeros([1, 2, 8, 8]), Tensor.from([1n]), Tensor.from([0n])];
+    assert.equal((await freedBy(() => tiny.forward(x, 1, { classLabels: [0] }))).length, 4); // a handle on x, timesteps, the list, labels
+    const freed = await freedBy(() => tiny.forward(x, timestep, { classLabels }));
+    assert.equal(freed.length, 4);
+    assert.ok(![x, timestep, classLabels].some((given) => freed.includes(given)));
+  });
+
   it('aborts through its signal', async () => {
     const options = { classLabels: [0], signal: AbortSignal.abort() };
     await rejects(() => tiny.forward(zeros([1, 2, 8, 8]), 1, options), 'ERR_ABORTED', /aborted/);
+    const controller = new AbortController();
+    const begun = tiny.forward(zeros([1, 2, 8, 8]), 1, { classLabels: [0], signal: controller.signal });
+    controller.abort();
+    await rejects(() => begun, 'ERR_ABORTED', /aborted/);
   });
 
   it('refuses an archive that is no UNet, and one without a config', async () => {
@@ -127,10 +141,22 @@ describe('models/torchscript-unet', () => {
     assert.throws(() => lookup.asUNet({ ...CONFIG, inChannels: -1 }), { code: 'ERR_CONFIG', message: /inChannels/ });
   });
 
+  it('says which file it is whose config is damaged', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'torchscript-unet-'));
+    try {
+      const file = join(folder, 'odd.pt');
+      await (await TorchScriptModel.load(archive('tiny-grey'))).save(file, { 'config.json': '{' });
+      await rejects(() => loadUNet(file), 'ERR_CHECKPOINT', /config\.json in .*odd\.pt is not valid JSON$/);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
   it('saves a folder that it loads from, in the dtype it has', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'torchscript-unet-'));
     try {
       const unet = await loadUNet(archive('tiny-unet'), { dtype: 'float64' });
+      await rejects(() => unet.savePretrained(folder, { variant: 'fp16' }), 'ERR_ARGUMENT', /variant goes with a UNet2DModel/);
       await unet.savePretrained(join(folder, 'unet'));
       assert.deepEqual((await readdir(join(folder, 'unet'))).sort(), ['config.json', 'diffusion_pytorch_model.safetensors', 'unet.pt']);
       const onDisk = JSON.parse(await readFile(join(folder, 'unet/config.json'), 'utf8')) as Record<string, unknown>;

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cat, ones, randn, zeros } from '../../../ts/index';
+import { cat, ones, randn, Tensor, zeros } from '../../../ts/index';
+import { freedBy } from '../tensor/freed';
 import { rejects } from './fixtures';
 import { noise, tinyUNet } from './tiny-unet';
 
@@ -27,6 +29,16 @@ describe('models/UNet2DModel under use', () => {
       assert.deepEqual(doubled.toTypedArray(), single.toTypedArray());
     });
 
+    it('frees the tensors that it makes of its inputs, and no other', async () => {
+      const table = tinyUNet({ numClassEmbeds: 3 });
+      const [x, timestep, classLabels] = [noise([2, 2, 8, 8]), Tensor.from([1n]), Tensor.from([0n, 1n])];
+      assert.equal((await freedBy(() => table.forward(x, 1, { classLabels: [0, 1] }))).length, 3); // timesteps; the list, and what it became
+      const freed = await freedBy(() => table.forward(x, timestep, { classLabels }));
+      assert.equal(freed.length, 3); // what was cast, and spread over the batch; a handle on the labels
+      assert.ok(![x, timestep, classLabels].some((given) => freed.includes(given)));
+      assert.equal((await freedBy(() => table.forward(x, 1, { classLabels: [0, 7] }).catch(() => undefined))).length, 2);
+    });
+
     it('refuses inputs that do not fit', async () => {
       const unet = tinyUNet();
       const x = zeros([2, 2, 8, 8]);
@@ -36,6 +48,7 @@ describe('models/UNet2DModel under use', () => {
       await rejects(() => unet.forward(ones([1, 2, 8, 8], { dtype: 'int64' }), 1), 'ERR_DTYPE', /floating/);
       await rejects(() => unet.forward(x, [1, 2, 3]), 'ERR_ARGUMENT', /one number or 2/);
       await rejects(() => unet.forward(x, NaN), 'ERR_TIMESTEP', /finite/);
+      await rejects(() => unet.forward(x, zeros([2], { dtype: 'bool' })), 'ERR_DTYPE', /timestep must be of numbers, got bool/);
       await rejects(() => unet.forward(x, 1, { classLabels: [0, 1] }), 'ERR_ARGUMENT', /takes no classes/);
       await rejects(() => unet.forward(x, 1, { clasLabels: [0] } as never), 'ERR_ARGUMENT', /did you mean classLabels/);
       await rejects(() => unet.forward(x, 1, { signal: 1 } as never), 'ERR_ARGUMENT', /signal must be an AbortSignal/);
@@ -103,6 +116,14 @@ describe('models/UNet2DModel under use', () => {
       await unet.forward(noise([1, 2, 8, 8]), 1);
       assert.ok(performance.now() - before < 5000, 'calls that were cancelled still run');
       await rejects(() => unet.forward(x, 1, { signal: AbortSignal.abort() }), 'ERR_ABORTED', /aborted/);
+    });
+
+    it('many calls listen once to the signal that they share, of which Node would warn', async () => {
+      const unet = tinyUNet();
+      const { signal } = new AbortController();
+      const calls = Array.from({ length: 12 }, () => unet.forward(noise([1, 2, 8, 8]), 1, { signal }));
+      assert.equal(getEventListeners(signal, 'abort').length, 1);
+      await Promise.all(calls);
     });
 
     it('to() casts in place; calls under way end with the old weights', async () => {

@@ -236,6 +236,24 @@ describe('models/UNet2DModel', () => {
       await rejects(() => UNet2DModel.fromPretrained(path), 'ERR_NOT_FOUND', /config\.json does not exist/);
     });
 
+    it('are freed again where the signal fires while they are read', async () => {
+      const controller = new AbortController();
+      const { fromFile } = UNet2DModel;
+      let late: UNet2DModel | undefined;
+      UNet2DModel.fromFile = async (...args) => {
+        late = await fromFile.apply(UNet2DModel, args);
+        controller.abort();
+        return late;
+      };
+      try {
+        const load = () => UNet2DModel.fromPretrained(folder, { signal: controller.signal });
+        await rejects(load, 'ERR_ABORTED', /aborted/);
+      } finally {
+        UNet2DModel.fromFile = fromFile;
+      }
+      await rejects(() => late!.forward(noise([1, 2, 8, 8]), 1), 'ERR_DISPOSED', /dispose/);
+    });
+
     it('refuse wrong options before any work', async () => {
       const load = (options: object) => () => UNet2DModel.fromPretrained(folder, options);
       await rejects(load({ torch_dtype: 'float16' }), 'ERR_ARGUMENT', /unknown option "torch_dtype"/);

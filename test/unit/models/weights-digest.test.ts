@@ -32,7 +32,13 @@ describe('models/weights-digest', () => {
       await writeFile(join(folder, 'shards/config.json'), await readFile(join(folder, 'config.json')));
       const sharded = await UNet2DModel.fromPretrained(join(folder, 'shards'));
       const shards = [1, 2].map((i) => join(folder, `shards/diffusion_pytorch_model-0000${i}-of-00002.safetensors`));
-      assert.deepEqual(await digestWeights(sharded.file!), { file: `${name}.index.json`, sha256: await sha256(...shards) });
+      const digest = { file: `${name}.index.json`, sha256: await sha256(...shards) };
+      assert.deepEqual(await digestWeights(sharded.file!), digest);
+      // Whatever order the index has them in.
+      const { weight_map: map } = JSON.parse(await readFile(sharded.file!, 'utf8')) as { weight_map: Record<string, string> };
+      const turned = Object.fromEntries(Object.entries(map).sort(([, a], [, b]) => (a < b ? 1 : -1)));
+      await writeFile(sharded.file!, JSON.stringify({ weight_map: turned }));
+      assert.deepEqual(await digestWeights(sharded.file!), digest);
     }));
 
   it('refuses an index that names files elsewhere, and what is not there', () =>
@@ -44,4 +50,8 @@ describe('models/weights-digest', () => {
       await rejects(() => digestWeights(index), 'ERR_CHECKPOINT', /must have a weight_map/);
       await rejects(() => digestWeights(join(folder, 'none.safetensors')), 'ERR_CHECKPOINT', /can't read .*: no such file/);
     }));
+
+  it('ends with its signal', async () => {
+    await rejects(() => digestWeights(archive('tiny-grey'), AbortSignal.abort()), 'ERR_CHECKPOINT', /can't read .*aborted/);
+  });
 });

@@ -84,6 +84,17 @@ describe('native/addon', () => {
     );
   });
 
+  it('refuses a binary that loads and is no addon of this package', () => {
+    const info = libtorch();
+    const file = `${scratch.folder}/build/Release/node_diffusers.node`;
+    require.cache[file] = { ...module, id: file, filename: file, exports: {} };
+    try {
+      fails(() => build(info), /node_diffusers\.node is not this package's addon/);
+    } finally {
+      delete require.cache[file];
+    }
+  });
+
   it('reads what the build wrote down', () => {
     assert.equal(readBuildInfo(scratch.write('info.json', '{}')), undefined);
     assert.deepEqual(readBuildInfo(scratch.write('info.json', JSON.stringify(libtorch())))?.variant, 'cpu');

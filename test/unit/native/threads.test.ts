@@ -14,6 +14,8 @@ describe('threads', () => {
     assert.equal(atStart, addon().threads().available);
     setNumThreads(3);
     assert.deepEqual([getNumThreads(), addon().threads().intraOp], [3, 3]);
+    setNumThreads(1024);
+    assert.equal(getNumThreads(), 1024);
   });
 
   for (const limit of [1, 2, 5]) {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, Generator, randn, Tensor, zeros } from '../../../ts/index';
+import { DDIMInverseScheduler, DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, Generator, randn, Tensor, zeros } from '../../../ts/index';
 import type { ErrorCode } from '../../../ts/errors';
+import { checkRunOptions } from '../../../ts/pipelines/run-options';
+import { freedBy } from '../tensor/freed';
 import { fresh, nextDraws, rejects, seeded, throwsCode, TinyUNet } from './helpers';
 
 type Case = readonly [options: unknown, code: ErrorCode, message: RegExp];
@@ -95,6 +97,11 @@ describe('pipelines: wrong arguments of run', () => {
     });
   }
 
+  it('what is made of class labels to check them is freed', async () => {
+    const freed = await freedBy(() => checkRunOptions({ classLabels: [2] }, unet(), []));
+    assert.equal(freed.length, 2); // the list's, and the labels
+  });
+
   it('options that are undefined are left out', async () => {
     const options = { batchSize: undefined, timesteps: undefined, latents: undefined, generator: undefined, eta: undefined };
     const pipe = pipelines[0][1]();
@@ -140,8 +147,14 @@ describe('pipelines: wrong parts', () => {
       throwsCode(make(new TinyUNet()), 'ERR_ARGUMENT', new RegExp(`${name} wants one object, got a UNet: new ${name}\\(\\{ unet, scheduler`));
       throwsCode(make({ scheduler }), 'ERR_ARGUMENT', /unet must be a model with config and forward, got undefined/);
       throwsCode(make({ unet: 'unet.pt', scheduler }), 'ERR_ARGUMENT', /unet must be .* got "unet\.pt"/);
-      throwsCode(make({ unet: { config: {} }, scheduler }), 'ERR_ARGUMENT', /unet must be .* got an object/);
+      for (const unet of [{ config: {} }, { forward: () => undefined }, { config: null, forward: () => undefined }]) {
+        throwsCode(make({ unet, scheduler }), 'ERR_ARGUMENT', /unet must be .* got an object/);
+      }
       throwsCode(make({ unet: new TinyUNet() }), 'ERR_ARGUMENT', /scheduler must be .* got undefined/);
+      for (const wrong of [null, new DDIMInverseScheduler(), scheduler.config]) {
+        const message = /scheduler must be a DDPMScheduler or a DDIMScheduler, got (null|an object)$/;
+        throwsCode(make({ unet: new TinyUNet(), scheduler: wrong }), 'ERR_ARGUMENT', message);
+      }
       throwsCode(
         make({ unet: new TinyUNet(), scheduler, vae: 1 }),
         'ERR_ARGUMENT',

@@ -54,6 +54,9 @@ describe('pipelines: fromPretrained', () => {
     await inFolder(async (folder) => {
       await makeFolder(folder, { _class_name: 'DDIMPipeline' }, null);
       assert.equal((await DDIMPipeline.fromPretrained(folder, { unet, scheduler })).scheduler, scheduler);
+      const wrong = (parts: object) => () => DDIMPipeline.fromPretrained(`${folder}/gone`, parts); // before it looks
+      await rejects(wrong({ unet: {} }), 'ERR_ARGUMENT', /unet must be a model with config and forward/);
+      await rejects(wrong({ scheduler: {} }), 'ERR_ARGUMENT', /scheduler must be a DDPMScheduler or a DDIMScheduler/);
       await rejects(() => DDIMPipeline.fromPretrained(folder, { unet }), 'ERR_NOT_FOUND', /holds no scheduler_config\.json/);
     });
   });

@@ -36,6 +36,18 @@ describe('pipelines: runs at once', () => {
     assert.deepEqual(unet.calls.map(({ options }) => options?.classLabels), [[2], [2], [2]]); // prettier-ignore
   });
 
+  it('keep the generators and the η that they began with', async () => {
+    const pipe = new DDIMPipeline({ unet: new TinyUNet(), scheduler: new DDIMScheduler() });
+    const options = { batchSize: 2, numInferenceSteps: 4, outputType: 'tensor' } as const;
+    const expected = await pipe.run({ ...options, generator: [fresh(1), fresh(2)], eta: [0.5, 1] });
+    const [generator, eta] = [[fresh(1), fresh(2)], [0.5, 1]];
+    const onProgress = (): void => {
+      generator.reverse();
+      eta.fill(0);
+    };
+    assertSame((await pipe.run({ ...options, generator, eta, onProgress })).images, expected.images);
+  });
+
   it('keep the unet and the scheduler that they began with', async () => {
     const slow = new TinyUNet({ predict: async (x) => (await new Promise(setImmediate), x.mul(0.5)) });
     const pipe = new DDIMPipeline({ unet: slow, scheduler: new DDIMScheduler() });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, Tensor, type RunOptions } from '../../../ts/index';
+import { freedBy } from '../tensor/freed';
 import { fresh, isDisposed, MODEL, rejects, seeded, TinyUNet } from './helpers';
 
 /** Runs it, and checks that every sample the model got and every output it gave is freed. */
@@ -60,6 +61,13 @@ describe('pipelines: memory', () => {
     assert.equal(unet.calls.length, 2);
     assert.ok(unet.calls.every(({ sample, output }) => isDisposed(sample) && isDisposed(output)));
     assert.ok(!isDisposed(last!));
+  });
+
+  it('is freed of the copy of latents in another dtype', async () => {
+    const pipe = new DDIMPipeline({ unet: new TinyUNet(), scheduler: new DDIMScheduler() });
+    const freedFor = async (latents: Tensor) => (await freedBy(() => pipe.run({ numInferenceSteps: 2, latents }))).length;
+    const same = await freedFor(seeded(1, [1, 1, 4, 4]));
+    assert.equal(await freedFor(seeded(1, [1, 1, 4, 4], 'float16')), same + 1);
   });
 
   it('of a run does not grow with its steps', async () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import sharp from 'sharp';
-import { DDIMPipeline, DiffusionImage, Tensor } from '../../../ts/index';
+import { DDIMPipeline, DiffusionImage, Tensor, zeros } from '../../../ts/index';
+import { toOutput } from '../../../ts/pipelines/to-output';
+import { freedBy } from '../tensor/freed';
 import { drawing, isDisposed } from './helpers';
 
 /** Draws exactly these samples, `[B, C, H, W]`. */
@@ -25,6 +27,14 @@ function halfway(k: number): number | undefined {
 }
 
 describe('pipelines: output', () => {
+  it('frees the samples, and the pixels that images have copied', async () => {
+    for (const [outputType, count] of [['tensor', 1], ['uint8', 1], ['image', 2]] as const) {
+      const samples = zeros([2, 1, 4, 4]);
+      const freed = await freedBy(() => toOutput(samples, outputType));
+      assert.deepEqual([freed.length, freed.includes(samples)], [count, true], outputType);
+    }
+  });
+
   it("'tensor' is float32 NHWC: x/2 + 0.5, in [0, 1]", async () => {
     const x = Float32Array.of(-1, -0.5, 0, 0.25, 0.5, 1, 3, -3, 1.0001, -1.0001, 0.75, -0.75);
     const target = Tensor.from(x, [1, 2, 2, 3]);

@@ -25,6 +25,8 @@ describe('schedulers: what callers can not do', () => {
       throwsCode(() => scheduler.step(out, { length } as never, x), 'ERR_ARGUMENT', message);
       throwsCode(() => scheduler.setTimesteps({ timesteps: { length } as never }), 'ERR_ARGUMENT', /timesteps must have/);
     }
+    const long = zeros([1_000_001], { dtype: 'uint8' });
+    throwsCode(() => scheduler.step(out, long, x), 'ERR_ARGUMENT', /timestep must have a length.*0 … 1000000, got 1000001/);
   });
 
   it('step at no timestep at all', () => {

@@ -140,6 +140,12 @@ describe('schedulers: config', () => {
     const ddim = await DDIMScheduler.fromPretrained(model, { subfolder: 'scheduler' });
     assert.equal(ddim.length, 1000);
     assert.deepEqual((await DDPMScheduler.fromPretrained(join(model, 'scheduler'))).alphasCumprod, ddim.alphasCumprod);
+    for (const [name, Class] of Object.entries(CLASSES)) {
+      await new Class({ betaEnd: 0.03 }).savePretrained(join(scratch, 'below', name));
+      await new Class({ betaEnd: 0.04 }).savePretrained(join(scratch, 'below', name, 'scheduler')); // not asked for
+      const { config } = await Class.fromPretrained(join(scratch, 'below'), { subfolder: name });
+      assert.equal(config.betaEnd, 0.03, name);
+    }
   });
 
   it('a folder that is missing, a broken file and wrong arguments reject, never throw', async () => {
@@ -156,7 +162,7 @@ describe('schedulers: config', () => {
     await rejectsCode(
       () => DDIMScheduler.fromPretrained(broken, { subfoldr: 'x' } as never),
       'ERR_ARGUMENT',
-      /subfoldr/,
+      /^fromPretrained: unknown option "subfoldr"; did you mean subfolder\?$/,
     );
     await rejectsCode(() => new DDIMScheduler().savePretrained(7 as never), 'ERR_ARGUMENT', /folder/);
   });

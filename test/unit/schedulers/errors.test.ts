@@ -117,7 +117,9 @@ describe('schedulers: errors of step', () => {
       throwsCode(() => any(Class).step(gone, 100, x), 'ERR_DISPOSED', /dispose/);
     });
 
-    it(`${Class.name}: unknown options`, () => {
+    it(`${Class.name}: unknown options, and a switch that is none`, () => {
+      const switched = { returnPredOriginalSample: 1 } as never;
+      throwsCode(() => any(Class).step(out, 100, x, switched), 'ERR_ARGUMENT', /returnPredOriginalSample must be a boolean/);
       throwsCode(() => any(Class).step(out, 100, x, { etaa: 0 } as never), 'ERR_ARGUMENT', /etaa/);
       throwsCode(() => any(Class).step(out, 100, x, 3 as never), 'ERR_ARGUMENT', /options/);
     });

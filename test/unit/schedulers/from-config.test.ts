@@ -7,6 +7,7 @@ describe('schedulers: fromConfig', () => {
     const read = (config: object) => parseSchedulerConfig('DDPMScheduler', config, 'file').config;
     const nulls = { clip_sample: null, thresholding: null, rescale_betas_zero_snr: null, clip_sample_range: null, sample_max_value: null, dynamic_thresholding_ratio: null, variance_type: null };
     assert.deepEqual(read(nulls), read({ clip_sample: false }));
+    assert.deepEqual(read({ sample_max_value: null, dynamic_thresholding_ratio: null }), read({})); // thresholding is off where it is left out
     assert.equal(parseSchedulerConfig('DDIMScheduler', { set_alpha_to_one: null }, 'file').config.setAlphaToOne, false);
     assert.deepEqual(read({ num_train_timesteps: 1, trained_betas: [0.5], beta_schedule: 'trained' }).trainedBetas, [0.5]);
     assert.throws(() => read({ clip_sample: true, clip_sample_range: null }), { code: 'ERR_CONFIG', message: /clip_sample_range/ });
@@ -26,6 +27,11 @@ describe('schedulers: fromConfig', () => {
     assert.equal(DDIMInverseScheduler.fromConfig(scheduler.config, { stepsOffset: 1 }).config.stepsOffset, 1);
     const betas = { numTrainTimesteps: 1, trainedBetas: [0.5] };
     assert.deepEqual(DDPMScheduler.fromConfig({ beta_schedule: 'trained' }, betas).config.trainedBetas, [0.5]);
+    assert.equal(DDIMScheduler.fromConfig(file, { betaEnd: undefined } as never).config.betaEnd, 0.01);
+    // Whether the file's null is one of diffusers' is told by what holds then.
+    const unbounded = (clip_sample: boolean) => ({ clip_sample, clip_sample_range: null });
+    assert.equal(DDIMScheduler.fromConfig(unbounded(true), { clipSample: false }).config.clipSampleRange, 1);
+    assert.throws(() => DDIMScheduler.fromConfig(unbounded(false), { clipSample: true }), { code: 'ERR_CONFIG', message: /clip_sample_range/ });
     const wrong = (overrides: unknown) => () => DDIMScheduler.fromConfig(file, overrides as never);
     assert.throws(wrong({ timestep_spacing: 'trailing' }), { code: 'ERR_CONFIG', message: /unknown key "timestep_spacing".*did you mean timestepSpacing\?/ });
     assert.throws(wrong({ timestepSpacing: 'x' }), { code: 'ERR_CONFIG', message: /timestepSpacing must be one of/ });

@@ -44,6 +44,12 @@ describe('schedulers: DDIMInverse', () => {
     throwsCode(() => inverse.step(out, 400, x, { sourceTimestep: -2 }), 'ERR_TIMESTEP', /sourceTimestep.*-2/);
   });
 
+  it('makes no predOriginalSample where it is told not to', () => {
+    const inverse = new DDIMInverseScheduler();
+    inverse.setTimesteps(10);
+    assert.deepEqual(Object.keys(inverse.step(out, 400, x, { returnPredOriginalSample: false })), ['prevSample']);
+  });
+
   it('takes the entry before t in a custom list as the source', () => {
     const inverse = new DDIMInverseScheduler({ clipSample: false });
     inverse.setTimesteps({ timesteps: [17, 400] });

@@ -20,8 +20,10 @@ describe('Generator', () => {
   it('takes numbers and bigints, negative ones modulo 2^64 as torch does', () => {
     assert.deepEqual(draw(new Generator({ seed: 5 })), draw(new Generator({ seed: 5n })));
     assert.deepEqual(draw(new Generator({ seed: -1 })), draw(new Generator({ seed: 2n ** 64n - 1n })));
+    assert.deepEqual(draw(new Generator().manualSeed(-1)), draw(new Generator({ seed: -1 })));
     for (const seed of [1.5, NaN, 2 ** 53, 2n ** 64n, '1']) {
       assert.throws(() => new Generator({ seed: seed as number }), { code: 'ERR_ARGUMENT', message: /seed must be an integer/ });
+      assert.throws(() => new Generator().manualSeed(seed as number), { code: 'ERR_ARGUMENT', message: /seed must be an integer/ });
     }
   });
 

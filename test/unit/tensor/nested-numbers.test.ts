@@ -101,6 +101,12 @@ describe('arguments of tensors', () => {
     assert.deepEqual([moved.dtype, moved.shape], [complex.dtype, [3]]);
   });
 
+  it('more entries than lists are good for belong into a typed array', () => {
+    const row = new Array<number>(2 ** 13 + 1).fill(0);
+    const message = /data of more than 67108864 entries must be a typed array, got nested arrays of 67117056$/;
+    refuses(() => Tensor.from(new Array<number[]>(2 ** 13).fill(row)), 'ERR_SHAPE', message);
+  });
+
   it('a cycle in an operator’s arguments ends', () => {
     const list: unknown[] = [];
     list.push(list);

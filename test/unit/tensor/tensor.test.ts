@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import { Tensor, zeros, type DType } from '../../../ts/index';
+import { freedBy } from './freed';
 
 const code = (expected: string, message: RegExp) => (error: unknown) => {
   const { code: got, message: text } = error as { code?: string; message: string };
@@ -50,8 +51,15 @@ describe('Tensor.from', () => {
     assert.deepEqual(Tensor.from([1.5, -1.5], undefined, { dtype: 'int32' }).tolist(), [1, -1]);
   });
 
+  it('frees what it converts from', async () => {
+    let x!: Tensor;
+    const freed = await freedBy(() => (x = Tensor.from([1.5], undefined, { dtype: 'float16' })));
+    assert.deepEqual([freed.length, freed.includes(x)], [1, false]);
+  });
+
   it('refuses what is no box of numbers, by name', () => {
     assert.throws(() => Tensor.from([[1, 2], [3]]), code('ERR_SHAPE', /data must be a box of shape \[2, 2\], got an array of 1/));
+    assert.throws(() => Tensor.from([[1, 2], [3, 4, 5]]), code('ERR_SHAPE', /data must be a box of shape \[2, 2\], got an array of 3/));
     assert.throws(() => Tensor.from([1, [2]]), code('ERR_SHAPE', /data must be a box/));
     assert.throws(() => Tensor.from([1, 2n]), code('ERR_ARGUMENT', /data must hold numbers.*of one kind, got 2n/));
     assert.throws(() => Tensor.from(['a'] as never), code('ERR_ARGUMENT', /got "a"/));
@@ -93,6 +101,9 @@ describe('Tensor', () => {
     assert.deepEqual(list(Tensor.from([0]).exp()), [1]);
     assert.deepEqual(list(x.clamp(2, 5)), [[2, 2, 3], [4, 5, 5]]); // prettier-ignore
     assert.deepEqual(list(x.clamp(null, 5)), [[1, 2, 3], [4, 5, 5]]); // prettier-ignore
+    assert.deepEqual([list(row.clamp(0)), list(row.clamp(null, 0))], [[1, 0, 0], [0, 0, -1]]); // prettier-ignore
+    assert.deepEqual(list(row.clamp(null, Tensor.from([0, 1, 2]))), [0, 0, -1]);
+    assert.deepEqual(list(x.pow(row.abs())), [[1, 1, 3], [4, 1, 6]]); // prettier-ignore
     assert.deepEqual(list(Tensor.from([NaN]).clamp(0, 1)), [NaN]);
     assert.deepEqual(list(Tensor.from([NaN, 1, 9]).clamp(Tensor.from([2, 2, 2]), 5)), [NaN, 2, 5]);
     assert.deepEqual(list(Tensor.from([0, 3, 9]).clamp(2, Tensor.from([1, 4, 4]))), [1, 3, 4]); // the upper bound wins, as in torch
@@ -101,13 +112,16 @@ describe('Tensor', () => {
   it('reduces', () => {
     assert.equal(x.mean().item(), 3.5);
     assert.deepEqual(list(x.sum(0)), [5, 7, 9]);
-    assert.deepEqual(x.sum([1], { keepdim: true }).shape, [2, 1]);
     assert.deepEqual(list(x.std(1)), [1, 1]);
     assert.ok(Math.abs(x.std(1, { correction: 0 }).tolist()[0 as never] - Math.sqrt(2 / 3)) < 1e-6);
     assert.deepEqual([x.amin().item(), x.amax().item()], [1, 6]);
     assert.deepEqual(list(x.amax(1)), [3, 6]);
     assert.throws(() => x.sum(0, { keepdim: { dtype: 'float64' } } as never), code('ERR_ARGUMENT', /keepdim must be a boolean/));
-    assert.throws(() => x.mean(0, { keepDim: true } as never), code('ERR_ARGUMENT', /keepDim.*did you mean keepdim/));
+    for (const name of ['mean', 'sum', 'std', 'amin', 'amax'] as const) {
+      assert.deepEqual(x[name](1).shape, [2], name);
+      assert.deepEqual(x[name](1, { keepdim: true }).shape, [2, 1], name);
+      assert.throws(() => x[name](0, { keepDim: true } as never), code('ERR_ARGUMENT', /keepDim.*did you mean keepdim/));
+    }
   });
 
   it('changes shape as torch does', () => {
@@ -116,7 +130,7 @@ describe('Tensor', () => {
     assert.deepEqual(x.transpose(0, 1).shape, [3, 2]);
     assert.deepEqual(x.unsqueeze(0).shape, [1, 2, 3]);
     assert.deepEqual(x.unsqueeze(0).unsqueeze(3).squeeze().shape, [2, 3]);
-    assert.deepEqual(x.unsqueeze(0).squeeze(0).shape, [2, 3]);
+    assert.deepEqual(x.unsqueeze(0).unsqueeze(3).squeeze(0).shape, [2, 3, 1]);
     assert.deepEqual(Tensor.from([[1], [2]]).expand([2, 2]).tolist(), [[1, 1], [2, 2]]); // prettier-ignore
     assert.deepEqual(list(x.slice(1, -2)), [[2, 3], [5, 6]]); // prettier-ignore
     assert.deepEqual(list(x.slice(1, 0, null, 2)), [[1, 3], [4, 6]]); // prettier-ignore
@@ -154,8 +168,11 @@ describe('Tensor', () => {
 
   it('is ERR_DISPOSED after dispose, which is idempotent', () => {
     const t = zeros([2]);
-    t[Symbol.dispose]();
     t.dispose();
+    t.dispose();
+    const scoped = zeros([2]);
+    scoped[Symbol.dispose]();
+    assert.throws(() => scoped.shape, code('ERR_DISPOSED', /disposed/));
     assert.equal(inspect(t), 'Tensor(disposed)');
     assert.throws(() => t.shape, code('ERR_DISPOSED', /disposed/));
     assert.throws(() => t.add(1), code('ERR_DISPOSED', /disposed/));

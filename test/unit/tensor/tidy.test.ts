@@ -61,4 +61,15 @@ describe('tidy', () => {
     // @ts-expect-error async functions do not compile either
     assert.throws(() => tidy(async () => zeros([1])), { code: 'ERR_ARGUMENT', message: /must not be async/ });
   });
+
+  it('leaves no rejection of an async function unheard', async () => {
+    const heard: unknown[] = [];
+    const listener = (reason: unknown): void => void heard.push(reason);
+    process.prependOnceListener('unhandledRejection', listener);
+    const rejecting = (() => Promise.reject(new Error('boom'))) as never;
+    assert.throws(() => tidy(rejecting), { code: 'ERR_ARGUMENT', message: /must not be async/ });
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', listener);
+    assert.deepEqual(heard, []);
+  });
 });
