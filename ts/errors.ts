@@ -98,7 +98,7 @@ export class OpError extends coded('ERR_OP') {}
 
 type CodedErrorClass = new (message: string, options?: { cause?: unknown }) => DiffusersError;
 
-const CLASS_OF_CODE: Partial<Record<ErrorCode, CodedErrorClass>> = {
+const CLASS_OF_CODE: Record<ErrorCode, CodedErrorClass> = {
   ERR_ARGUMENT: ArgumentError,
   ERR_SHAPE: ShapeError,
   ERR_DTYPE: DTypeError,
@@ -120,10 +120,9 @@ const CLASS_OF_CODE: Partial<Record<ErrorCode, CodedErrorClass>> = {
 
 /** Makes the error of `code`; the addon throws through it, so that native and TypeScript failures are of one kind. */
 export function makeError(code: ErrorCode, message: string): DiffusersError {
-  const coded = CLASS_OF_CODE[code];
   // Names from a stranger's file may be in it. Operators' overloads, and what a TorchScript program says, have lines.
   const text = code === 'ERR_ARGUMENT' || code === 'ERR_OP' ? message.split('\n').map(escapeControls).join('\n') : escapeControls(message);
-  return coded === undefined ? new DiffusersError(code, text) : new coded(text);
+  return new CLASS_OF_CODE[code](text);
 }
 
 /** What a rejected promise carries after `signal` fired: code ERR_ABORTED, cause the signal's reason. */

@@ -23,7 +23,7 @@ export class PythonPeers {
 
   /** Starts the first of the interpreters that has torch and diffusers; `false` starts none. */
   static async start(given: string | false | undefined, threads: number): Promise<PythonPeers> {
-    if (given === false) return new PythonPeers(undefined, 'left out by --no-python');
+    if (given === false) return new PythonPeers(undefined, '--no-python');
     const candidates = given === undefined ? [process.env.PYTHON, 'python3', 'python'] : [given];
     const reasons: string[] = [];
     for (const command of candidates.filter((name): name is string => Boolean(name))) {

@@ -24,7 +24,7 @@ describe('npm run bench', () => {
       const { status, stdout } = run('--import', 'tsx', 'scripts/bench/main.ts', 'step', ...few);
       assert.equal(status, 0);
       assert.match(stdout, /1×3×32×32: DDIM, η = 0\n[^]*node-diffusers, without x0 +\S+ µs/);
-      assert.match(stdout, /left out: diffusers eager: left out by --no-python/);
+      assert.match(stdout, /left out: diffusers eager: --no-python/);
       const { cases } = JSON.parse(readFileSync(json, 'utf8')) as { cases: { arms: { median: number; wrong: boolean }[] }[] };
       assert.equal(cases.length, 4);
       assert.ok(cases.every(({ arms }) => arms.length === 2 && arms.every(({ median, wrong }) => median > 0 && !wrong)));
@@ -47,7 +47,7 @@ describe('npm run bench', () => {
       const { status, stdout, stderr } = run('--import', 'tsx', 'scripts/bench/main.ts', 'engine', '--quick', '--no-python', ...files);
       assert.equal(status, 0, stderr);
       assert.match(stdout, /2\/3\/5 steps, load 0\.7: 6 requests/);
-      assert.match(stdout, /left out: diffusers, request batches: left out by --no-python/);
+      assert.match(stdout, /left out: diffusers, request batches: --no-python/);
       const { points, aims } = JSON.parse(readFileSync(json, 'utf8')) as {
         points: { servers: { name: string; latency: { p95: number }; loop: { samples: number } | null }[] }[];
         aims: unknown[];

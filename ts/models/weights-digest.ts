@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { isPlainObject } from '../arguments';
 import { readJsonFile } from '../config/json-file';
-import { CheckpointError } from '../errors';
+import { CheckpointError, throwIfAborted } from '../errors';
 import { fileProblem } from '../files/atomic-write';
 import { shardsOf } from './weight-files';
 
@@ -15,7 +15,7 @@ export interface WeightsDigest {
   readonly sha256: string;
 }
 
-/** Reads a UNet's file (`unet.file`) from beginning to end. @throws CheckpointError if it can't be read. */
+/** Reads a UNet's file (`unet.file`) from beginning to end. @throws CheckpointError if it can't be read, AbortError. */
 export async function digestWeights(file: string, signal?: AbortSignal): Promise<WeightsDigest> {
   const hash = createHash('sha256');
   for (const part of await partsOf(file)) {
@@ -23,6 +23,7 @@ export async function digestWeights(file: string, signal?: AbortSignal): Promise
       const stream = createReadStream(part, { highWaterMark: 1024 * 1024, ...(signal === undefined ? {} : { signal }) });
       for await (const chunk of stream) hash.update(chunk as Buffer);
     } catch (error) {
+      throwIfAborted(signal);
       throw new CheckpointError(`can't read ${part}: ${fileProblem(error)}`, { cause: error });
     }
   }
