@@ -21,11 +21,13 @@ Napi::Error make_error(Napi::Env env, ErrorCode code, const std::string& message
 
 /// The first line of what libtorch says, without places in its sources: the rest is for its developers.
 std::string essence(std::string message) {
-  if (message.starts_with("[enforce fail at ")) message = message.substr(message.find("] ") + 2);
+  // "[enforce fail at x.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: …"
+  static const std::regex enforced(R"re(^\[enforce fail at [^\]]*\] (?:[^.]*\. )?)re");
+  message = std::regex_replace(message.substr(0, 4000), enforced, "");
   message = message.substr(0, message.find('\n'));
   // "/…/Functions.cpp:3063: SymIntArrayRef expected …", "… INTERNAL ASSERT FAILED at "/…/x.cpp":12, please report a bug …"
   static const std::regex place(R"re((^\S+\.(?:cpp|cu|cuh|h):\d+: ?)|( at "?\S+\.(?:cpp|cu|cuh|h)"?:\d+(?:, please report a bug to PyTorch\.?)?))re");
-  message = std::regex_replace(message.substr(0, 4000), place, "");
+  message = std::regex_replace(message, place, "");
   constexpr size_t kLongest = 500;
   return message.size() <= kLongest ? message : message.substr(0, message.find(". ", 100)) + " …";
 }
