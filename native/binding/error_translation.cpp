@@ -22,7 +22,7 @@ Napi::Error make_error(Napi::Env env, ErrorCode code, const std::string& message
 /// The first line of what libtorch says, without places in its sources: the rest is for its developers.
 std::string essence(std::string message) {
   // "[enforce fail at x.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: …"
-  static const std::regex enforced(R"re(^\[enforce fail at [^\]]*\] (?:[^.]*\. )?)re");
+  static const std::regex enforced(R"re(^\[enforce fail at [^\]]*\] (?:[^.]*\. (?=\S))?)re");
   message = std::regex_replace(message.substr(0, 4000), enforced, "");
   message = message.substr(0, message.find('\n'));
   // "/…/Functions.cpp:3063: SymIntArrayRef expected …", "… INTERNAL ASSERT FAILED at "/…/x.cpp":12, please report a bug …"

@@ -173,8 +173,8 @@ async function configureCommand({ libtorch, progress }) {
   if (libtorch.variant !== 'cpu' && noKernels !== undefined) {
     progress.step(`The CUDA kernels are left out, and CUDA is slower without them: ${noKernels}`);
   }
-  // A package has neither, and its sources never change: nothing of it is compiled bit by bit.
-  const withTests = isClone ? 'ON' : 'OFF';
+  // A package has neither; nor does every copy of a clone, such as a container's.
+  const has = (/** @type {string[]} */ ...folder) => (existsSync(path.join(packageRoot, ...folder)) ? 'ON' : 'OFF');
   const system = new BuildSystem({
     directory: packageRoot,
     out: buildFolder,
@@ -189,8 +189,8 @@ async function configureCommand({ libtorch, progress }) {
       LIBTORCH_VARIANT: libtorch.variant,
       NODE_ADDON_API: copyHeaders('node-addon-api'),
       CMAKE_JS_INC: copyHeaders('node-api-headers', 'include'),
-      NODE_DIFFUSERS_TESTS: withTests,
-      NODE_DIFFUSERS_BENCH: withTests,
+      NODE_DIFFUSERS_TESTS: has('test', 'native'),
+      NODE_DIFFUSERS_BENCH: has('scripts', 'bench', 'native'),
       NODE_DIFFUSERS_CUDA: noKernels === undefined ? 'ON' : 'OFF',
       ...(noKernels === undefined && nvcc !== undefined ? { CMAKE_CUDA_COMPILER: nvcc.command } : {}),
       ...(answers('ccache', ['--version']) ? { CMAKE_CXX_COMPILER_LAUNCHER: 'ccache' } : {}),

@@ -36,19 +36,19 @@ const machinePaths = (_file, text) => {
   return found === null ? [] : [`carries a machine's path: ${found[0]}`];
 };
 
-/**
- * The same where a length, which may be any character, stands before a string; and TorchScript's debug records, which hold,
- * compressed, where its sources lay.
- *
- * @type {Rule}
- */
-const machinePathsOfBinary = (_file, bytes) => {
-  const found = /\/(?:work|root|opt|home|Users)\/[\w.][\w./-]{3,}|[\w./]+\.debug_pkl/.exec(bytes);
+/** The same where a length, which may be any character, stands before a string. @type {Rule} */
+const machinePathsOfBinary = (_file, latin1) => {
+  const found = /\/(?:work|root|opt|home|Users)\/[\w.][\w./-]{3,}/.exec(latin1);
   return found === null ? [] : [`carries a machine's path: ${found[0]}`];
 };
 
+/** TorchScript's debug records hold, compressed, where its sources lay. @type {Rule} */
+const debugRecords = (_file, latin1) => (latin1.includes('.debug_pkl') ? ["holds TorchScript's debug records"] : []);
+
 /** @type {Rule[]} */
 const RULES = [noNodeOutsideBinding, lengths, machinePaths];
+/** @type {Rule[]} */
+const BINARY_RULES = [machinePathsOfBinary, debugRecords];
 
 /**
  * @param {string} folder
@@ -56,7 +56,7 @@ const RULES = [noNodeOutsideBinding, lengths, machinePaths];
  */
 function filesIn(folder, root = folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    if (folder === root && SKIPPED.has(entry.name)) return [];
+    if ((folder === root && SKIPPED.has(entry.name)) || entry.name === '__pycache__') return [];
     const full = path.join(folder, entry.name);
     if (entry.isDirectory()) return filesIn(full, root);
     return entry.isFile() ? [full] : [];
@@ -76,6 +76,6 @@ export function checkSources(root = packageRoot) {
     if (file.startsWith(THIRD_PARTY)) return [];
     const isBinary = bytes.subarray(0, 8192).includes(0);
     const text = bytes.toString(isBinary ? 'latin1' : 'utf8');
-    return (isBinary ? [machinePathsOfBinary] : RULES).flatMap((rule) => rule(file, text)).map((problem) => `${file}: ${problem}`);
+    return (isBinary ? BINARY_RULES : RULES).flatMap((rule) => rule(file, text)).map((problem) => `${file}: ${problem}`);
   });
 }

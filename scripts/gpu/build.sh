@@ -10,7 +10,7 @@ ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 VERSION=${1:-2.14.1}
 VENV=${PYTHON_TORCH:-$ROOT/build/gpu-build/torch-$VERSION}
 NODE=${NODE:-node}
-[ -d "$ROOT/node_modules/cmake-js" ] || { echo "node_modules is missing; run npm ci"; exit 1; }
+[ -d "$ROOT/node_modules/cmake-js" ] || { echo "node_modules is missing; run ONNXRUNTIME_NODE_INSTALL=skip npm ci"; exit 1; }
 
 if [ -z "${PYTHON_TORCH:-}" ] && [ ! -e "$VENV/complete" ]; then
   python3 -m venv "$VENV"

@@ -34,7 +34,7 @@ function closure(/** @type {readonly string[]} */ names) {
     const folder = find(name, from);
     if (folder === undefined) {
       if (optional) return;
-      throw new Error(`${name} is not installed; run npm ci`);
+      throw new Error(`${name} is not installed; run ONNXRUNTIME_NODE_INSTALL=skip npm ci`);
     }
     if (folders.has(folder)) return;
     folders.add(folder);

@@ -28,7 +28,10 @@ export interface EngineProgress<O extends EngineOutputType = EngineOutputType> {
 
 /** One image asked of a {@link SamplerEngine}. */
 export interface SampleRequest<O extends EngineOutputType = EngineOutputType> {
-  /** A scheduler, or the config of one that names its class. It is not changed. */
+  /**
+   * A scheduler, or its `config`, or a config that names its class (`_class_name`), as the copy of a scheduler's must. It is
+   * not changed.
+   */
   scheduler: EngineScheduler | SchedulerConfigInput;
   /** How many steps, in 1 … numTrainTimesteps. Default 1000 for DDPM, else 50. */
   numInferenceSteps?: number;

@@ -103,7 +103,7 @@ function checkHubOptions(options: HubOptions): void {
     const [is, wanted] = KINDS[key];
     const value = options[key];
     // A token is nobody else's to read.
-    const got = key === 'token' ? `a ${typeof value}` : showValue(value);
+    const got = key === 'token' ? `a value of type ${typeof value}` : showValue(value);
     if (value !== undefined && !is(value)) throw new ArgumentError(`${key} must be ${wanted}, got ${got}`);
   }
 }

@@ -71,8 +71,8 @@ export abstract class UNetPipeline<S extends DDPMScheduler | DDIMScheduler> {
     const scheduler = this.newScheduler();
     const { timesteps, numInferenceSteps = defaultSteps, outputType = 'image' as O } = options;
     scheduler.setTimesteps(timesteps === undefined ? { numInferenceSteps } : { timesteps });
-    // Every step's coefficients exist before the first draw.
-    for (const eta of new Set(readEta(step.eta ?? 0))) scheduler.plan(eta, step.useClippedModelOutput ?? false, 0);
+    // Every step's coefficients exist before the first draw. σ² grows with η: where the largest serves, all do.
+    scheduler.plan(Math.max(...readEta(step.eta ?? 0)), step.useClippedModelOutput ?? false, 0);
     const guidance = readGuidance(options, unet, shape[0]!);
     try {
       return { images: toOutput(await denoise({ unet, scheduler, shape, step, guidance, options }), outputType) };

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { ArgumentError, DTypeError, ShapeError } from '../errors';
-import { checkDevice, checkOptions, requireOptions, showValue } from '../arguments';
+import { checkDevice, checkOptions, isPlainObject, requireOptions, showValue } from '../arguments';
 import { addon } from '../native/addon';
 import type { DType, TensorData, TensorHandle } from '../native/addon-types';
 import { HANDLE, unwrap, wrap } from './handle';
@@ -262,9 +262,9 @@ export function callAten(name: string, args: readonly unknown[]): unknown {
   return wrap(addon().callOp(name, args.map(unwrap)), wrapTensor);
 }
 
-/** An operator whose result's type the schema of `name` guarantees. No argument is taken for the keyword-only ones. */
+/** An operator whose result's type the schema of `name` guarantees. No argument passes for the keyword-only ones. */
 export function aten<R = Tensor>(name: string, ...args: unknown[]): R {
-  return callAten(name, [...args, {}]) as R;
+  return callAten(name, isPlainObject(args.at(-1)) ? [...args, {}] : args) as R;
 }
 
 /** The same with keyword-only arguments. */

@@ -15,8 +15,8 @@ DDIMInverseScheduler::DDIMInverseScheduler(SchedulerConfig config) : NoiseSchedu
   std::reverse(timesteps_.begin(), timesteps_.end());
 }
 
-int64_t DDIMInverseScheduler::previous_timestep(int64_t t) const {
-  return custom_timesteps_ ? next_in_list(t) : stride_before(t);
+int64_t DDIMInverseScheduler::previous_timestep(int64_t t, const char* instead) const {
+  return custom_timesteps_ ? next_in_list(t, instead) : stride_before(t, instead);
 }
 
 float DDIMInverseScheduler::final_alpha_cumprod() const {

@@ -11,7 +11,7 @@ class DDIMInverseScheduler final : public NoiseScheduler {
   explicit DDIMInverseScheduler(SchedulerConfig config);
 
   /// The source of the step to t: t − ⌊T/n⌋, or the entry before t in a custom list.
-  int64_t previous_timestep(int64_t t) const override;
+  int64_t previous_timestep(int64_t t, const char* instead) const override;
   /// ᾱ of the clean sample: diffusers' initial_alpha_cumprod.
   float final_alpha_cumprod() const override;
   /// From s up to t.

@@ -5,10 +5,10 @@
 
 namespace nd {
 
-int64_t DDIMScheduler::previous_timestep(int64_t t) const {
+int64_t DDIMScheduler::previous_timestep(int64_t t, const char* instead) const {
   const bool by_list = custom_timesteps_ || config_.timestep_spacing == TimestepSpacing::quadratic ||
                        config_.previous_timestep_rule == PreviousTimestepRule::schedule;
-  return by_list ? next_in_list(t) : stride_before(t);
+  return by_list ? next_in_list(t, instead) : stride_before(t, instead);
 }
 
 float DDIMScheduler::final_alpha_cumprod() const {

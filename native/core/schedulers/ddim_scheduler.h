@@ -9,7 +9,7 @@ class DDIMScheduler final : public NoiseScheduler {
  public:
   explicit DDIMScheduler(SchedulerConfig config) : NoiseScheduler(std::move(config)) {}
 
-  int64_t previous_timestep(int64_t t) const override;
+  int64_t previous_timestep(int64_t t, const char* instead) const override;
   float final_alpha_cumprod() const override;
   StepRow row(int64_t t, int64_t s, double eta, bool use_clipped_model_output) const override;
   bool draws_noise(int64_t, double eta) const override { return eta > 0; }

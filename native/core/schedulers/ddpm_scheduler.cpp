@@ -5,7 +5,9 @@
 
 namespace nd {
 
-int64_t DDPMScheduler::previous_timestep(int64_t t) const { return num_inference_steps_ ? next_in_list(t) : t - 1; }
+int64_t DDPMScheduler::previous_timestep(int64_t t, const char* instead) const {
+  return num_inference_steps_ ? next_in_list(t, instead) : t - 1;
+}
 
 StepRow DDPMScheduler::row(int64_t t, int64_t s, double, bool) const {
   return ddpm_row(config_, alpha(t), alpha(s), t > 0);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "core/errors.h"
 #include "core/schedulers/ddim_inverse_scheduler.h"
@@ -59,7 +60,7 @@ std::vector<StepRow> NoiseScheduler::rows(const JumpOptions& options, int64_t ba
     const auto eta = at_sample(options.eta, i);
     check_timestep(t, "timestep");
     if (!(eta >= 0) || !std::isfinite(eta)) fail(ErrorCode::argument, "eta must be a finite number ≥ 0, got ", eta);
-    const auto s = options.prev_timesteps.empty() ? previous_timestep(t) : at_sample(options.prev_timesteps, i);
+    const auto s = options.prev_timesteps.empty() ? previous_timestep(t, other_end()) : at_sample(options.prev_timesteps, i);
     check_jump(t, s, eta);
     rows.push_back(row(t, s, eta, options.use_clipped_model_output));
   }
@@ -74,7 +75,7 @@ std::vector<Posterior> NoiseScheduler::posteriors(const std::vector<int64_t>& ti
   for (size_t i = 0; i < std::max(timesteps.size(), prev_timesteps.size()); ++i) {
     const auto t = at_sample(timesteps, static_cast<int64_t>(i));
     check_timestep(t, "timestep");
-    const auto s = prev_timesteps.empty() ? previous_timestep(t) : at_sample(prev_timesteps, static_cast<int64_t>(i));
+    const auto s = prev_timesteps.empty() ? previous_timestep(t, "prevTimestep") : at_sample(prev_timesteps, static_cast<int64_t>(i));
     if (s < -1 || s >= t) {
       fail(ErrorCode::timestep, "prevTimestep must be an integer in -1 … timestep − 1 = ", t - 1, ", got ", s);
     }
@@ -93,25 +94,27 @@ void NoiseScheduler::check_timestep(int64_t t, const char* name) const {
   }
 }
 
-int64_t NoiseScheduler::stride_before(int64_t t) const {
-  require_timesteps_set();
+int64_t NoiseScheduler::stride_before(int64_t t, const char* instead) const {
+  require_timesteps_set(instead);
   return std::max<int64_t>(-1, t - config_.num_train_timesteps / *num_inference_steps_);
 }
 
-int64_t NoiseScheduler::next_in_list(int64_t t) const {
-  require_timesteps_set();
+int64_t NoiseScheduler::next_in_list(int64_t t, const char* instead) const {
+  require_timesteps_set(instead);
   const auto found = std::find(timesteps_.begin(), timesteps_.end(), t);
   if (found == timesteps_.end()) {
-    fail(ErrorCode::timestep, "timestep must be one of the schedule's timesteps (or ", other_end(), " given), got ", t);
+    const std::string hint = instead == nullptr ? "" : std::string(" (or ") + instead + " given)";
+    fail(ErrorCode::timestep, "timestep must be one of the schedule's timesteps", hint, ", got ", t);
   }
   if (ascending()) return found == timesteps_.begin() ? -1 : *(found - 1);
   return found + 1 == timesteps_.end() ? -1 : *(found + 1);
 }
 
-void NoiseScheduler::require_timesteps_set() const {
-  if (!num_inference_steps_) {
-    fail(ErrorCode::timestep, other_end(), " must be given, or setTimesteps called first: numInferenceSteps is null");
-  }
+void NoiseScheduler::require_timesteps_set(const char* instead) const {
+  if (num_inference_steps_) return;
+  const std::string wanted = instead == nullptr ? "setTimesteps must be called first"
+                                                : std::string(instead) + " must be given, or setTimesteps called first";
+  fail(ErrorCode::timestep, wanted, ": numInferenceSteps is null");
 }
 
 std::unique_ptr<NoiseScheduler> make_scheduler(SchedulerKind kind, SchedulerConfig config) {

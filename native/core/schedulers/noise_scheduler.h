@@ -35,8 +35,8 @@ class NoiseScheduler {
   void set_timesteps(int64_t num_inference_steps);
   void set_timesteps(std::vector<int64_t> timesteps);
 
-  /// The timestep after t on the way to the clean sample, −1 after the last.
-  virtual int64_t previous_timestep(int64_t t) const = 0;
+  /// The timestep after t on the way to the clean sample, −1 after the last. instead: for errors, the option that could name it.
+  virtual int64_t previous_timestep(int64_t t, const char* instead = nullptr) const = 0;
   /// ᾱ at t = −1, the clean sample.
   virtual float final_alpha_cumprod() const { return 1.0f; }
   /// One sample's coefficients for the jump t → s.
@@ -64,10 +64,10 @@ class NoiseScheduler {
   /// Throws for a jump that this scheduler can't make.
   virtual void check_jump(int64_t t, int64_t s, double eta) const = 0;
   /// t − ⌊T/n⌋, or −1 where that is negative. Throws ERR_TIMESTEP before set_timesteps.
-  int64_t stride_before(int64_t t) const;
+  int64_t stride_before(int64_t t, const char* instead) const;
   /// The entry of the list that lies one further down, −1 past the end. Throws ERR_TIMESTEP for a t not in it.
-  int64_t next_in_list(int64_t t) const;
-  void require_timesteps_set() const;
+  int64_t next_in_list(int64_t t, const char* instead) const;
+  void require_timesteps_set(const char* instead) const;
 
   const SchedulerConfig config_;
   const NoiseSchedule schedule_;

@@ -36,11 +36,12 @@ describe('build/progress, sources and wheels', () => {
     scratch.write('test/a.pt', `\0X${somebodys}/model.py`);
     scratch.write('test/b.pt', '\0archive/code/__torch__.py.debug_pkl');
     scratch.write('node_modules/x/d.md', somebodys);
+    scratch.write('scripts/__pycache__/a.pyc', `\0${somebodys}/a.py`);
     assert.deepEqual(
       checkSources(scratch.folder).sort(),
       [
         `README.md: carries a machine's path: ${somebodys}.txt`,
-        "test/b.pt: carries a machine's path: archive/code/__torch__.py.debug_pkl",
+        "test/b.pt: holds TorchScript's debug records",
         `test/a.pt: carries a machine's path: ${somebodys}/model.py`,
         `scripts/build/a.mjs: carries a machine's path: ${somebodys}`,
         'native/core/a.cpp: includes a Node header; only native/binding may',

@@ -135,7 +135,7 @@ describe('engine/batch-run: the flow', () => {
       await stopAfter('stuck', { jobs: stuck() }, 2);
     }));
 
-  it('ends at its signal while it still counts the lines', () =>
+  it('ends at its signal before anything is drawn', () =>
     inFolder(async (folder) => {
       const [jobs, reason, controller] = [join(folder, 'jobs.jsonl'), new Error('enough'), new AbortController()];
       await writeFile(jobs, toJsonl(jobsOf(3)));

@@ -40,7 +40,7 @@ describe('hub/resolveModelFolder that is refused', () => {
         [{ revision: 5 }, /^revision must be a branch, tag or commit, got 5/],
         [{ cacheDir: 5 }, /^cacheDir must be a path, got 5/],
         [{ localFilesOnly: 'x' }, /^localFilesOnly must be a boolean, got "x"/],
-        [{ token: 12345 }, /^token must be a string, got a number$/],
+        [{ token: 12345 }, /^token must be a string, got a value of type number$/],
         [{ allowPatterns: '*.json' }, /^allowPatterns must be an array of patterns, got "\*\.json"/],
         [{ onProgress: 5 }, /^onProgress must be a function, got 5/],
         [{ signal: {} }, /^signal must be an AbortSignal, got an object/],

@@ -57,6 +57,8 @@ describe('schedulers: DDIMInverse', () => {
     assertSame(inverse.step(out, 400, x).prevSample, up.prevSample);
     assertClose(inverse.step(out, 17, x).predOriginalSample, x, 0);
     throwsCode(() => inverse.step(out, 18, x), 'ERR_TIMESTEP', /^timestep .*\(or sourceTimestep given\), got 18/);
+    throwsCode(() => inverse.posterior(x, x, 18), 'ERR_TIMESTEP', /^timestep .*\(or prevTimestep given\), got 18/);
+    throwsCode(() => inverse.previousTimestep(18), 'ERR_TIMESTEP', /^timestep must be one of the schedule's timesteps, got 18/);
     const sources = { sourceTimestep: [1, 2, 3] };
     throwsCode(() => inverse.step(out, 400, x, sources), 'ERR_ARGUMENT', /^sourceTimestep must be one value or one per sample/);
   });
