@@ -11,6 +11,7 @@ const std::vector<GroupNormShape> kShapes = {
     {1, 20, 264, 1},  {1, 3, 2064, 1},
     {1, 1500, 32, 8},
     {1, 1000, 48, 4},  // many pixels a thread
+    {1, 12, 48, 8},    // vectors whose parts, of one group each, are of two channels
 };
 
 }  // namespace
@@ -82,6 +83,30 @@ TEST("one row to add serves a batch") {
   expect_near(c, run(c, in), reference(c, in), tolerance_of(c.element));
 }
 
+TEST("operands may lie anywhere") {
+  for (const auto unaligned : {Operand::x, Operand::second, Operand::y, Operand::add, Operand::gamma, Operand::beta,
+                               Operand::scale, Operand::shift}) {
+    for (const Element element : values::kElements) {
+      for (const int64_t chunk : {int64_t{0}, kChunk}) {
+        const Case c{.shape = {2, 20, 64, 4}, .element = element, .modulated = true, .silu = true, .added = true,
+                     .chunk = chunk, .first_channels = 48, .unaligned = unaligned};
+        const Inputs in = make_inputs(c);
+        expect_near(c, run(c, in), reference(c, in), tolerance_of(c.element));
+      }
+    }
+  }
+}
+
+TEST("rows to add and to modulate by may be columns of a wider table") {
+  for (const int64_t padding : {1, 4}) {
+    for (const Element element : values::kElements) {
+      const Case c{.shape = {3, 20, 32, 4}, .element = element, .modulated = true, .added = true, .padding = padding};
+      const Inputs in = make_inputs(c);
+      expect_near(c, run(c, in), reference(c, in), tolerance_of(c.element));
+    }
+  }
+}
+
 TEST("a sample's bits do not depend on its neighbours") {
   for (const int64_t chunk : {int64_t{0}, kChunk}) {
     const Case c{.shape = {4, 70, 96, 24}, .element = Element::bf16, .modulated = true, .silu = true, .added = true,
@@ -101,8 +126,17 @@ TEST("a sample's bits do not depend on its neighbours") {
   }
 }
 
-TEST("an empty batch launches nothing") {
-  const GroupNormCall call{.shape = {0, 4, 8, 2}, .parameters = {}, .element = Element::f32};
-  EXPECT_EQUAL(group_norm_workspace(call, nullptr, nullptr), 0U);
-  group_norm(call, nullptr, nullptr, nullptr, nullptr);
+TEST("nothing to normalise launches nothing") {
+  for (const GroupNormShape& shape : {GroupNormShape{0, 4, 8, 2}, GroupNormShape{2, 0, 8, 2}, GroupNormShape{2, 4, 0, 2}}) {
+    const GroupNormCall call{.shape = shape, .parameters = {}, .element = Element::f32};
+    EXPECT_EQUAL(group_norm_workspace(call, nullptr, nullptr), 0U);
+    group_norm(call, nullptr, nullptr, nullptr, nullptr);
+  }
+}
+
+TEST("calls that no launch can do are refused") {
+  GroupNormCall call{.shape = {1, 2048, 128, 32}, .parameters = {}, .element = Element::bf16, .chunk_pixels = 1000};
+  EXPECT_ERROR(argument, "no workspace", group_norm(call, &call, &call, nullptr, nullptr));
+  call = {.shape = {int64_t{1} << 31, 1, 32, 8}, .parameters = {}, .element = Element::f32};
+  EXPECT_ERROR(shape, "2147483648 samples are too many", group_norm(call, &call, &call, nullptr, nullptr));
 }

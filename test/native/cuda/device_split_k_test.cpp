@@ -158,13 +158,30 @@ TEST("calls that the kernel can't read are not served") {
   EXPECT(!serves([](SplitKConvolution& call) { call.terms[0].channels = 48; }));
   EXPECT(!serves([](SplitKConvolution& call) { call.terms[1].channels = 16; }));
   EXPECT(!serves([](SplitKConvolution& call) { call.terms[0] = {}; }));
+  EXPECT(!serves([](SplitKConvolution& call) { call.terms[0].channels = 0; }));
+  EXPECT(!serves([](SplitKConvolution& call) { call.terms[1].weight_stride = 36; }));
   EXPECT(!serves([](SplitKConvolution& call) { call.extents.out_channels = 12; }));
   EXPECT(!serves([](SplitKConvolution& call) { call.extents.batch = 0; }));
   EXPECT(!serves([](SplitKConvolution& call) { call.extents.batch = int64_t{1} << 22; }));
+  // More than is counted in 32 bits: an image, the weights, y, and the rows of a grid.
+  EXPECT(!serves([](SplitKConvolution& call) { call.extents.height = call.extents.width = 1 << 13; }));
+  EXPECT(!serves([](SplitKConvolution& call) { call.terms[1].weight_stride = 1 << 26; }));
+  EXPECT(!serves([](SplitKConvolution& call) {
+    call.extents.batch = 1 << 17, call.extents.height = 1, call.extents.out_channels = 1 << 10;
+  }));
+  EXPECT(!serves([](SplitKConvolution& call) {
+    call.extents.out_channels = 8 << 16, call.terms[0].weight_stride = call.terms[1].weight_stride = 32;
+  }));
+  // The images after the first are of the output's size.
+  EXPECT(serves([](SplitKConvolution& call) { call.extents.height = call.extents.width = 1 << 12, call.terms[1].channels = 128; }));
   EXPECT(!serves([&](SplitKConvolution& call) { call.terms[0].x = shifted(call.terms[0].x); }));
   EXPECT(!serves([&](SplitKConvolution& call) { call.terms[1].weight = shifted(call.terms[1].weight); }));
   EXPECT(!serves([&](SplitKConvolution& call) { call.residual = shifted(call.residual); }));
+  EXPECT(!serves([&](SplitKConvolution& call) { call.y = const_cast<unsigned char*>(shifted(call.y)); }));
   EXPECT(!serves([&](SplitKConvolution& call) { call.bias = reinterpret_cast<const float*>(shifted(call.bias)); }));
+  Case given(shape, Element::bf16, kExtras[1]);
+  given.call().extents.batch = 0;
+  EXPECT_ERROR(shape, "no such call is served", split_k_convolution(given.call(), nullptr));
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ const std::vector<StepRow> kRows = {
      .sigma = 0, .log_beta = -1, .log_posterior_variance = -20},
     {.p = 1.25F, .q = -0.75F, .d = 0.6F, .c_x0 = 0.8F, .c_out = 0.3F,
      .sigma = 0.2F, .log_beta = -3, .log_posterior_variance = -5},
-    {.p = 1, .q = -0.37F, .d = 0.929F, .bound = 1.5F, .c_x0 = 0.46F, .c_xt = 0.53F,
+    {.p = 1, .q = -0.37F, .d = 0.929F, .bound = 1.5F, .c_x0 = 0.46F, .c_xt = 0.53F, .c_out = 0.07F,
      .sigma = 1, .log_beta = -4.6F, .log_posterior_variance = -6},
 };
 
@@ -35,7 +35,7 @@ struct Case {
   LearnedVariance learned = LearnedVariance::none;
   Noise noise = Noise::philox;
   bool wants_x0 = true;
-  size_t offset = 0;  // of x, in elements from an aligned place
+  size_t offset = 0, noise_offset = 0, x0_offset = 0;  // of x, z and x0, in elements from an aligned place
 
   int64_t numel() const { return channels * pixels; }
 };
@@ -56,7 +56,8 @@ void sprinkle(std::vector<float>& v, size_t first) {
 std::vector<Sample> make_samples(const Case& c, size_t count) {
   std::vector<Sample> samples;
   for (size_t i = 0; i < count; ++i) {
-    Sample s{.row = kRows[i % kRows.size()], .k = i % 2 == 0 ? 1.0F : 1.5F, .active = i % 4 != 2,
+    // Every row is that of one that is active.
+    Sample s{.row = kRows[i % kRows.size()], .k = i % 2 == 0 ? 1.0F : 1.5F, .active = i % 4 != 3,
              .key = {0x243F6A8885A308D3U + i, static_cast<uint32_t>(i + 7)}};
     s.x = values::random(c.numel(), 10 * i + 1);
     s.out = values::rounded(c.element, values::random(c.numel(), 10 * i + 2));
@@ -101,8 +102,8 @@ Results run(const Case& c, const std::vector<Sample>& samples) {
   std::vector<DeviceStep> steps;
   for (const Sample& s : samples) {
     x.emplace_back(s.x, c.offset);
-    x0.emplace_back(static_cast<size_t>(c.numel()), c.offset);
-    noise.emplace_back(s.noise, c.offset);
+    x0.emplace_back(static_cast<size_t>(c.numel()), c.x0_offset);
+    noise.emplace_back(s.noise, c.noise_offset);
     steps.push_back({.row = s.row, .k = s.k, .learned = c.learned, .active = s.active,
                      .draws_philox = c.noise == Noise::philox, .seed = s.key.seed, .draw = s.key.draw, .timestep = 5,
                      .x = x.back().get(), .noise = c.noise == Noise::given ? noise.back().get() : nullptr,
@@ -182,9 +183,12 @@ TEST("a learned variance is the output's second half, in the CPU's bits too") {
 TEST("samples need not be aligned") {
   for (const size_t offset : {1, 2, 3}) {
     for (const Noise noise : {Noise::given, Noise::philox}) {
-      const Case c{.channels = 3, .pixels = 100, .noise = noise, .offset = offset};
-      const auto samples = make_samples(c, 4);
-      expect_same(run(c, samples), wanted(c, samples));
+      for (int which = 0; which < 4; ++which) {
+        const auto of = [&](int one) { return which == one || which == 3 ? offset : 0; };
+        const Case c{.channels = 3, .pixels = 100, .noise = noise, .offset = of(0), .noise_offset = of(1), .x0_offset = of(2)};
+        const auto samples = make_samples(c, 4);
+        expect_same(run(c, samples), wanted(c, samples));
+      }
     }
   }
 }
@@ -260,13 +264,15 @@ TEST("samples are gathered as the UNet wants them, zeros where none is active") 
         }
       }
       const DeviceBuffer<DeviceStep> device_steps(steps);
-      const DeviceBuffer<unsigned char> to(expected.size() * values::size_of(element));
-      const DeviceBuffer<int64_t> device_timesteps(timesteps.size());
-      gather_samples(device_steps.get(), 5, image.channels, image.pixels, element, to.get(), device_timesteps.get(),
-                     nullptr);
-      EXPECT(same(values::decode(element, to.values()), expected));
-      EXPECT(device_timesteps.values() == timesteps);
-      EXPECT(to.margins_hold() && device_timesteps.margins_hold());
+      for (const size_t offset : {size_t{0}, values::size_of(element)}) {  // unaligned
+        const DeviceBuffer<unsigned char> to(expected.size() * values::size_of(element), offset);
+        const DeviceBuffer<int64_t> device_timesteps(timesteps.size());
+        gather_samples(device_steps.get(), 5, image.channels, image.pixels, element, to.get(), device_timesteps.get(),
+                       nullptr);
+        EXPECT(same(values::decode(element, to.values()), expected));
+        EXPECT(device_timesteps.values() == timesteps);
+        EXPECT(to.margins_hold() && device_timesteps.margins_hold());
+      }
     }
   }
 }

@@ -46,13 +46,17 @@ class Case {
             .bias = with_bias ? bias_[0].get() : nullptr, .y = nullptr};
   }
 
-  void expect_right() {
+  std::vector<float> run() {
     const DeviceBuffer<unsigned char> y(exact_.size() * values::size_of(element_));
     call.y = y.get();
     EXPECT(thin_serves(call));
     thin_convolution(call, nullptr);
     EXPECT(y.margins_hold());
-    const auto got = values::decode(element_, y.values());
+    return values::decode(element_, y.values());
+  }
+
+  void expect_right() {
+    const auto got = run();
     for (size_t i = 0; i < exact_.size(); ++i) {
       EXPECT_NEAR(got[i], exact_[i], 0.5 * values::spacing(element_, exact_[i]) + 1e-6 * size_[i]);
     }
@@ -76,7 +80,28 @@ TEST("thin convolutions, within the output's rounding") {
 }
 
 TEST("more pixels than the warps have tiles at once") {
-  Case({.batch = 1, .height = 200, .width = 180, .channels = 1, .out_channels = 32}, Element::bf16, true).expect_right();
+  // A warp has two tiles, but for the last block's.
+  Case({.batch = 1, .height = 259, .width = 255, .channels = 1, .out_channels = 32, .kernel = 1, .padding = 0}, Element::bf16, true)
+      .expect_right();
+}
+
+TEST("a pixel reaches no further than its taps do, whatever it holds") {
+  // Of 27 products the other five have the weight 0, which NaN and the infinities would get past.
+  Case given({.batch = 1, .height = 6, .width = 6, .channels = 3, .out_channels = 32}, Element::f16, false);
+  const auto clean = given.run();
+  const std::vector<float> nans(3, std::nanf(""));
+  const size_t pixel = 3 * 6 + 3;
+  device_memory::copy_in(static_cast<unsigned char*>(const_cast<void*>(given.call.x)) + pixel * 6,
+                         values::encode(Element::f16, nans).data(), 6);
+  const auto spoilt = given.run();
+  for (size_t i = 0; i < clean.size(); ++i) {
+    const size_t row = i / 32 / 6, column = i / 32 % 6;
+    if (row >= 2 && row <= 4 && column >= 2 && column <= 4) {
+      EXPECT(std::isnan(spoilt[i]));
+    } else {
+      EXPECT_EQUAL(spoilt[i], clean[i]);
+    }
+  }
 }
 
 TEST("thin calls that the kernel can't read are not served") {
@@ -90,11 +115,19 @@ TEST("thin calls that the kernel can't read are not served") {
   EXPECT(serves([](ThinConvolution&) {}));
   EXPECT(!serves([](ThinConvolution& call) { call.element = Element::f32; }));
   EXPECT(!serves([](ThinConvolution& call) { call.channels = 4; }));
+  EXPECT(!serves([](ThinConvolution& call) { call.channels = 0; }));
   EXPECT(!serves([](ThinConvolution& call) { call.extents.out_channels = 48; }));
   EXPECT(!serves([](ThinConvolution& call) { call.extents.batch = 0; }));
   EXPECT(!serves([](ThinConvolution& call) { call.extents.batch = int64_t{1} << 26; }));
+  // More than is counted in 32 bits: an image, and the rows of a grid.
+  EXPECT(!serves([](ThinConvolution& call) { call.extents.height = call.extents.width = 1 << 15; }));
+  EXPECT(!serves([](ThinConvolution& call) { call.extents.out_channels = 32 << 16; }));
+  EXPECT(!serves([&](ThinConvolution& call) { call.y = const_cast<unsigned char*>(shifted(call.y)); }));
   EXPECT(!serves([&](ThinConvolution& call) { call.weight = shifted(call.weight); }));
   EXPECT(!serves([&](ThinConvolution& call) { call.bias = reinterpret_cast<const float*>(shifted(call.bias)); }));
+  Case given(kShapes[0], Element::bf16, true);
+  given.call.extents.batch = 0;
+  EXPECT_ERROR(shape, "no such call is served", thin_convolution(given.call, nullptr));
 }
 
 }  // namespace

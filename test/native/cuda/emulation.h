@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -58,6 +59,11 @@ inline unsigned char* shared_memory() { return shared; }
 /// Calls body for every thread of every block; the shared memory of each starts as NaN.
 template <typename Body>
 void run(dim3 grid, int threads, size_t shared_bytes, const Body& body) {
+  constexpr size_t kMostShared = 99 << 10;  // the least that a device of compute capability 8 or 9 has for a block
+  if (grid.x < 1 || grid.x > 0x7FFFFFFF || grid.y < 1 || grid.y > 0xFFFF || threads < 1 || threads > 1024 ||
+      shared_bytes > kMostShared) {
+    throw std::logic_error("no GPU takes such a launch");
+  }
   const auto each_block = [&](int thread, const auto& call) {
     blockDim = dim3(static_cast<unsigned>(threads));
     gridDim = grid;

@@ -10,6 +10,9 @@ using namespace nd::kernels::cuda;
 using nd::kernels::GroupNormShape;
 using nd::kernels::NormActivation;
 
+/// What a call reads or writes.
+enum class Operand { none, x, second, y, add, gamma, beta, scale, shift };
+
 struct Case {
   GroupNormShape shape;
   Element element = Element::f32;
@@ -19,6 +22,8 @@ struct Case {
   float mean = 0.5F;
   bool in_place = false;
   int64_t first_channels = 0;  // the others in a second tensor; 0: all in one
+  Operand unaligned = Operand::none;
+  int64_t padding = 0;  // floats behind each row of what is added and of the modulation
 };
 
 struct Inputs {
@@ -51,20 +56,36 @@ inline std::vector<float> channels_of(const Case& c, const Inputs& in, int64_t f
   return part;
 }
 
+/// Rows of the shape's channels with the case's padding, NaN, behind each.
+inline std::vector<float> padded(const Case& c, const std::vector<float>& rows) {
+  std::vector<float> all;
+  for (auto row = rows.begin(); row != rows.end(); row += c.shape.channels) {
+    all.insert(all.end(), row, row + c.shape.channels);
+    all.insert(all.end(), static_cast<size_t>(c.padding), NAN);
+  }
+  return all;
+}
+
 inline std::vector<float> run(const Case& c, const Inputs& in) {
   const int64_t first_channels = c.first_channels == 0 ? c.shape.channels : c.first_channels;
-  const DeviceBuffer<unsigned char> x(values::encode(c.element, channels_of(c, in, 0, first_channels)));
-  const DeviceBuffer<unsigned char> second(values::encode(c.element, channels_of(c, in, first_channels, c.shape.channels)));
-  const DeviceBuffer<unsigned char> apart(in.x.size() * values::size_of(c.element));
+  const auto offset = [&](Operand operand, size_t size) { return c.unaligned == operand ? size : 0; };
+  const size_t size = values::size_of(c.element);
+  const DeviceBuffer<unsigned char> x(values::encode(c.element, channels_of(c, in, 0, first_channels)), offset(Operand::x, size));
+  const DeviceBuffer<unsigned char> second(values::encode(c.element, channels_of(c, in, first_channels, c.shape.channels)),
+                                           offset(Operand::second, size));
+  const DeviceBuffer<unsigned char> apart(in.x.size() * size, offset(Operand::y, size));
   const DeviceBuffer<unsigned char>& y = c.in_place ? x : apart;
-  const DeviceBuffer<float> gamma(in.gamma), beta(in.beta), scale(in.scale), shift(in.shift), add(in.add);
+  const DeviceBuffer<float> gamma(in.gamma, offset(Operand::gamma, 1)), beta(in.beta, offset(Operand::beta, 1));
+  const DeviceBuffer<float> scale(padded(c, in.scale), offset(Operand::scale, 1));
+  const DeviceBuffer<float> shift(padded(c, in.shift), offset(Operand::shift, 1));
+  const DeviceBuffer<float> add(padded(c, in.add), offset(Operand::add, 1));
   const GroupNormCall call{.shape = c.shape,
                            .parameters = {c.affine ? gamma.get() : nullptr, c.affine ? beta.get() : nullptr,
                                           c.modulated ? scale.get() : nullptr, c.modulated ? shift.get() : nullptr,
-                                          c.shape.channels, kEps, c.silu ? NormActivation::silu : NormActivation::none},
+                                          c.shape.channels + c.padding, kEps, c.silu ? NormActivation::silu : NormActivation::none},
                            .element = c.element,
                            .add = c.added ? add.get() : nullptr,
-                           .add_stride = add_stride(c),
+                           .add_stride = add_stride(c) == 0 ? 0 : add_stride(c) + c.padding,
                            .second = c.first_channels == 0 ? nullptr : second.get(),
                            .first_channels = c.first_channels,
                            .chunk_pixels = c.chunk};

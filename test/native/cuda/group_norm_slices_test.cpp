@@ -1,0 +1,53 @@
+#include "kernels/cuda/group_norm_slices.h"
+
+#include <cstdint>
+
+#include "check.h"
+
+using namespace nd::kernels::cuda;
+using nd::kernels::GroupNormShape;
+
+namespace {
+
+/// A launch that a GPU takes, which together has every pixel of every group once.
+void expect_whole(GroupNormShape shape, int64_t element_bytes, int64_t vector, int64_t most_pixels) {
+  const Slices s = slices_of(shape, element_bytes, vector, most_pixels);
+  if (s.chunk_pixels == 0) return;  // a group is wider than a block
+  const int most_threads = s.held > kMostWideHeld ? kMostThreads : kMostWideThreads;  // group_norm.cu's launch bounds
+  EXPECT(s.threads > 0 && s.threads % kWarp == 0);
+  EXPECT(s.threads <= most_threads);
+  EXPECT(s.columns * s.rows <= s.threads);
+  EXPECT(s.columns > kWarp || kWarp % s.columns == 0);
+  EXPECT(int64_t{s.columns} * vector >= int64_t{s.slice_groups} * s.group_channels);
+  EXPECT(s.rows * s.held >= s.chunk_pixels);
+  EXPECT(most_pixels == 0 || s.chunk_pixels <= most_pixels);
+  EXPECT(s.pivot_pixel < s.chunk_pixels || s.chunk_pixels == 1);
+  EXPECT(int64_t{s.chunks} * s.chunk_pixels >= shape.pixels && int64_t{s.chunks - 1} * s.chunk_pixels < shape.pixels);
+  EXPECT(int64_t{s.slices} * s.slice_groups >= shape.groups && int64_t{s.slices - 1} * s.slice_groups < shape.groups);
+  if (s.slices > 1) EXPECT_EQUAL(s.slice_groups * s.group_channels % vector, 0);
+}
+
+}  // namespace
+
+TEST("blocks have no more threads than a launch may, and every pixel and group is some block's") {
+  for (const int64_t group_channels : {1, 2, 3, 4, 5, 8, 12, 24, 33, 40, 100, 264, 700, 1000, 2056, 4104}) {
+    for (const int64_t groups : {1, 2, 3, 8, 11, 32, 48}) {
+      for (const int64_t pixels : {1, 2, 7, 16, 63, 64, 300, 1000, 4097}) {
+        for (const int64_t most_pixels : {0, 7, 1000}) {
+          const GroupNormShape shape{1, pixels, group_channels * groups, groups};
+          expect_whole(shape, 4, 1, most_pixels);
+          expect_whole(shape, 2, 1, most_pixels);
+          if (shape.channels % 4 == 0) expect_whole(shape, 4, 4, most_pixels);
+          if (shape.channels % 8 == 0) expect_whole(shape, 2, 8, most_pixels);
+        }
+      }
+    }
+  }
+}
+
+TEST("the pivot is the middle of a square image") {
+  // device_group_norm_statistics_test puts its outliers there.
+  EXPECT_EQUAL(slices_of({1, 900, 64, 8}, 2, 8, 0).pivot_pixel, 15 * 30 + 15);
+  EXPECT_EQUAL(slices_of({1, 900, 64, 8}, 2, 8, 7).pivot_pixel, 4);
+  EXPECT_EQUAL(slices_of({1, 2048, 32, 2}, 2, 8, 0).pivot_pixel, (2048 + 45) / 2);
+}
