@@ -74,6 +74,7 @@ TEST("what is no checkpoint is refused, by name where it is known") {
     open_checkpoint(file.path());
   };
   EXPECT_ERROR(not_found, "does not exist", open_checkpoint("/no/such/file"));
+  EXPECT_ERROR(not_found, "dtypes.safetensors", open_checkpoint(checkpoint_fixture("dtypes.safetensors") + '\0' + "x"));
   EXPECT_ERROR(checkpoint, "must be a file", open_checkpoint(FIXTURES));
   EXPECT_ERROR(checkpoint, "must be a file", open_checkpoint("/dev/zero"));
   const TemporaryFile pipe("");
@@ -97,15 +98,19 @@ TEST("old attention names become today's, and only there") {
                                       {"attentions.0.group_norm.weight", t(5)},
                                       {"attentions.x.query.weight", t(6)},
                                       {"attentions.0.inner.query.weight", t(7)},
+                                      {"attentions.0.query.scale", t(10)},
+                                      {"heads.0.query.weight", t(11)},
                                       {"query.weight", t(8)},
                                       {"time_proj.W", t(9)}});
   const auto state = nd::with_current_names(open_checkpoint(file.path()));
   const std::vector<std::pair<std::string, int>> expected{{"attentions.0.group_norm.weight", 5},
                                                           {"attentions.0.inner.query.weight", 7},
+                                                          {"attentions.0.query.scale", 10},
                                                           {"attentions.12.to_out.0.bias", 4},
                                                           {"attentions.x.query.weight", 6},
                                                           {"down_blocks.1.attentions.0.to_k.bias", 2},
                                                           {"down_blocks.1.attentions.0.to_q.weight", 1},
+                                                          {"heads.0.query.weight", 11},
                                                           {"mid_block.attentions.0.to_v.weight", 3},
                                                           {"query.weight", 8},
                                                           {"time_proj.weight", 9}};

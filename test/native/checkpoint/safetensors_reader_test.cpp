@@ -1,6 +1,9 @@
 #include "core/checkpoint/safetensors_reader.h"
 
 #include <ATen/ATen.h>
+#include <sys/resource.h>
+
+#include <csignal>
 
 #include "check.h"
 #include "checkpoint/shared_bytes.h"
@@ -61,6 +64,29 @@ TEST("reads what the writer writes, and data that lie askew") {
   EXPECT(state->read("e").sizes() == at::IntArrayRef({0, 2}));
 }
 
+TEST("what is written begins where its tensors are aligned, and is dense whatever the strides") {
+  const TemporaryFile file("");
+  const auto columns = at::arange(6).view({2, 3}).t();
+  for (const char* name : {"w", "ww", "www", "wwwwwwww"}) {
+    nd::write_safetensors(file.path(), {{name, columns}});
+    EXPECT_EQUAL(nd::test::read_file(file.path())[0] % 8, 0);  // the header's length
+    EXPECT(at::equal(nd::open_checkpoint(file.path())->read(name), columns));
+  }
+}
+
+TEST("a disk that is full leaves the file that was there") {
+  const TemporaryFile file("before");
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit little{1 << 16, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &little);
+  EXPECT_ERROR(argument, "can't be written", nd::write_safetensors(file.path(), {{"w", at::zeros({1 << 20})}}));
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQUAL(nd::test::read_file(file.path()), std::string("before"));
+}
+
 TEST("a bool is any byte") {
   const auto state = read(safetensors(R"({"b":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]}})", {'\0', '\7', '\1'}));
   EXPECT(at::equal(state->read("b"), at::tensor({0, 1, 1}).to(at::kBool)));
@@ -77,7 +103,8 @@ TEST("a header is bounded") {
   auto bytes = safetensors("{}");
   bytes[4] = 1;  // 4 GiB
   EXPECT_ERROR(checkpoint, "no safetensors file", read(bytes));
-  EXPECT_ERROR(checkpoint, "at most 4 levels", read(safetensors(R"({"w":{"shape":[[[[0]]]]}})")));
+  EXPECT_ERROR(checkpoint, "must have a dtype", read(safetensors(R"({"w":{"shape":[[0]]}})")));
+  EXPECT_ERROR(checkpoint, "at most 4 levels", read(safetensors(R"({"w":{"shape":[[[0]]]}})")));
   EXPECT_ERROR(checkpoint, "at most 4 levels", read(safetensors("{\"w\":" + std::string(1 << 20, '['))));
   EXPECT_ERROR(checkpoint, "values", read(safetensors("{\"w\":[1" + [] {
     std::string zeros;
@@ -94,6 +121,7 @@ TEST("shapes and places that can't be are refused") {
   EXPECT_EQUAL(read_one("[2]", "[0,8]", 8)->entries().size(), size_t{1});
   EXPECT_EQUAL(read_one("[]", "[0,4]", 4)->read("w").dim(), int64_t{0});
   EXPECT_ERROR(checkpoint, "want 8", read_one("[2]", "[0,4]", 4));
+  EXPECT_ERROR(checkpoint, "want 4", read_one("[1]", "[0,8]", 8));
   EXPECT_ERROR(checkpoint, "integers from 0 on", read_one("[-1]", "[0,4]", 4));
   EXPECT_ERROR(checkpoint, "integers from 0 on", read_one("[1.0]", "[0,4]", 4));
   EXPECT_ERROR(checkpoint, "integers from 0 on", read_one("[9223372036854775808]", "[0,4]", 4));
@@ -114,6 +142,9 @@ TEST("shapes and places that can't be are refused") {
     return read(safetensors("{\"a\":" + entry + a + "},\"b\":" + entry + b + "}}", std::string(16, '\0')));
   };
   EXPECT_EQUAL(two("[8,16]", "[0,8]")->entries().size(), size_t{2});
+  const auto beside = read(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                       R"("b":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})", std::string(4, '\0')));
+  EXPECT_EQUAL(beside->entries().size(), size_t{2});  // an empty one overlaps none
   EXPECT_ERROR(checkpoint, "overlaps", two("[0,8]", "[4,12]"));
   EXPECT_ERROR(checkpoint, "overlaps", two("[0,8]", "[0,8]"));
   EXPECT_ERROR(checkpoint, "must have a dtype", read(safetensors(R"({"w":{"shape":[],"data_offsets":[0,0]}})")));

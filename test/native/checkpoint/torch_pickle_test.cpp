@@ -26,6 +26,15 @@ auto pickle(const std::string& bytes, PickleSource source = PickleSource::torch_
   return nd::read_pickle(bytes, source, "x.bin").values.size();
 }
 
+/// The tensors of an archive of this pickle, with constants.pkl where it is TorchScript's, and a storage of 16 bytes.
+auto read_archive(const std::string& data, PickleSource source) {
+  std::vector<std::pair<std::string, std::string>> records{{"a/data.pkl", data}, {"a/data/0", std::string(16, '\0')}};
+  const bool script = source == PickleSource::torchscript;
+  if (script) records.emplace_back("a/constants.pkl", "");
+  const nd::TorchZip archive(shared(nd::fuzz::make_zip(records)), "x.bin");
+  return script ? nd::read_torchscript_tensors(archive) : nd::read_torch_pickle(archive);
+}
+
 TEST("reads every dtype, nested under state_dict, and protocol 5") {
   for (const char* name : {"nested.bin", "protocol5.bin"}) {
     const auto state = open_checkpoint(checkpoint_fixture(name));
@@ -68,6 +77,21 @@ TEST("what is no dict of tensors by name is refused") {
   EXPECT_ERROR(checkpoint, "torch.ComplexFloatStorage", open_checkpoint(checkpoint_fixture("complex.bin")));
 }
 
+TEST("an archive without records, without a dict or without a module is refused") {
+  EXPECT_ERROR(checkpoint, "is an empty archive", nd::TorchZip(shared(nd::fuzz::make_zip({})), "x.bin"));
+  EXPECT_ERROR(checkpoint, "must hold a dict of tensors", read_archive("\x80\2K\1.", PickleSource::torch_save));
+  EXPECT_ERROR(checkpoint, "must hold a module", read_archive("\x80\2}.", PickleSource::torchscript));
+  EXPECT_ERROR(checkpoint, "'state_dict' must be a tensor", read_archive("\x80\2}U\nstate_dictK\1s.", PickleSource::torch_save));
+}
+
+TEST("a tensor over bytes has the dtype that it states") {
+  const auto state = read_archive("\x80\2}U\1wctorch._utils\n_rebuild_tensor_v3\n((U\7storagectorch.storage\nUntypedStorage\n"
+                                  "U\0010U\3cpuK\x10tQK"s + '\0' + "(K\x8t(K\1t\x89}ctorch\nfloat16\ntRs.",
+                                  PickleSource::torch_save);
+  EXPECT_EQUAL(state->read("w").scalar_type(), at::kHalf);
+  EXPECT_EQUAL(state->read("w").numel(), int64_t{8});
+}
+
 TEST("a pickle that breaks its machine's rules is refused") {
   EXPECT_ERROR(checkpoint, "ends early", pickle(""));
   EXPECT_ERROR(checkpoint, "ends early", pickle("\x80\2X\xff\xff\0\0"s));
@@ -75,6 +99,8 @@ TEST("a pickle that breaks its machine's rules is refused") {
   EXPECT_ERROR(checkpoint, "protocol 6", pickle("\x80\6."));
   EXPECT_ERROR(checkpoint, "stack is empty", pickle("."));
   EXPECT_ERROR(checkpoint, "stack is empty", pickle("K\1(a."));
+  EXPECT_ERROR(checkpoint, "stack is empty", pickle("](0t."));   // what lies under a mark is out of reach
+  EXPECT_ERROR(checkpoint, "stack is empty", pickle("](Nat."));
   EXPECT_ERROR(checkpoint, "mark is missing", pickle("K\1t."));
   EXPECT_ERROR(checkpoint, "a key has no value", pickle("}(K\1u."));
   EXPECT_ERROR(checkpoint, "adds to what is no list", pickle("}K\1a."));
@@ -117,15 +143,6 @@ TEST("a frozen archive is refused by name") {
   EXPECT_ERROR(checkpoint, "is a frozen TorchScript archive", open_checkpoint(checkpoint_fixture("frozen.pt")));
 }
 
-/// The tensors of an archive of this pickle, with constants.pkl where it is TorchScript's, and a storage of 16 bytes.
-auto read_archive(const std::string& data, PickleSource source) {
-  std::vector<std::pair<std::string, std::string>> records{{"a/data.pkl", data}, {"a/data/0", std::string(16, '\0')}};
-  const bool script = source == PickleSource::torchscript;
-  if (script) records.emplace_back("a/constants.pkl", "");
-  const nd::TorchZip archive(shared(nd::fuzz::make_zip(records)), "x.bin");
-  return script ? nd::read_torchscript_tensors(archive) : nd::read_torch_pickle(archive);
-}
-
 /// A dict of one tensor 'w' over the 4 floats of storage 0; the arguments are numbers as pickled.
 auto read_tensor(const std::string& offset, const std::string& sizes, const std::string& strides,
                  const std::string& entries = "K\4", const std::string& key = "U\0010") {
@@ -139,9 +156,11 @@ TEST("a tensor stays within its storage, and a storage within its record") {
   EXPECT_EQUAL(read_tensor("K\1", "K\3", "K\1")->read("w").numel(), int64_t{3});
   EXPECT_ERROR(checkpoint, "reaches beyond its 16 bytes", read_tensor("K\2", "K\3", "K\1"));
   EXPECT_ERROR(checkpoint, "reaches beyond its 16 bytes", read_tensor("K\1", "K\2", "K\3"));
+  EXPECT_ERROR(checkpoint, "reaches beyond its 16 bytes", read_tensor("K\5", "K\1", "K\1"));
   EXPECT_ERROR(checkpoint, "more entries than", read_tensor("K\1", "K\5", "K\1"));
   EXPECT_ERROR(checkpoint, "more entries than", read_tensor("K\1", "M\xff\xff", "K"s + '\0'));  // expanded
   EXPECT_ERROR(checkpoint, "impossible offset", read_tensor(minus, "K\1", "K\1"));
+  EXPECT_ERROR(checkpoint, "impossible offset -2", read_tensor("\x8a\1\xfe", "K\1", "K\1"));
   EXPECT_ERROR(checkpoint, "impossible offset", read_tensor(huge, "K\1", "K\1"));
   EXPECT_ERROR(checkpoint, "negative size", read_tensor("K\1", minus, "K\1"));
   EXPECT_ERROR(checkpoint, "negative stride", read_tensor("K\1", "K\1", minus));
@@ -155,6 +174,17 @@ TEST("a tensor stays within its storage, and a storage within its record") {
   EXPECT_ERROR(checkpoint, "with a name of 2000 bytes", read_archive("\x80\2}X\xd0\7\0\0"s + std::string(2000, 'n') +
       "ctorch._utils\n_rebuild_tensor\n((U\7storagectorch\nFloatStorage\nU\0010U\3cpuK\4tQK\0))tRs."s,
       PickleSource::torch_save));
+}
+
+TEST("a tensor's bytes are compared with their checksum when it is read") {
+  const std::string floats(16, '\7');
+  auto zip = nd::fuzz::make_zip({{"a/data.pkl", "\x80\2}U\1wctorch._utils\n_rebuild_tensor\n((U\7storagectorch\nFloatStorage\n"
+                                                "U\0010U\3cpuK\4tQK"s + '\0' + "(K\4t(K\1ttRs."},
+                                 {"a/data/0", floats}});
+  EXPECT_EQUAL(nd::read_torch_pickle({shared(zip), "x.bin"})->read("w").numel(), int64_t{4});
+  zip[zip.find(floats) + 3] ^= 1;
+  const auto state = nd::read_torch_pickle({shared(zip), "x.bin"});
+  EXPECT_ERROR(checkpoint, "the checksum of 'a/data/0' is wrong", state->read("w"));
 }
 
 /// A dict in which one tensor stands under 60001 names, over one record of 1 MiB of this name.

@@ -32,6 +32,7 @@ TEST("requests that are two samples each make batches of half as many, by themse
   constexpr BatchKey guided{3, 32, 32, -1, 0, 1};
   EXPECT_EQUAL(rows_per_request(kSmall), int64_t{1});
   EXPECT_EQUAL(rows_per_request(guided), int64_t{2});
+  EXPECT_EQUAL(BatchPolicy(8).limit(guided), int64_t{4});  // of which nothing is known yet
   for (const auto& [most, wanted] : std::map<int64_t, int64_t>{{1, 1}, {2, 1}, {5, 2}, {8, 4}}) {
     BatchPolicy policy(most);
     for (uint64_t id = 0; id < 20; ++id) policy.add(id, guided, 0);
@@ -140,12 +141,14 @@ TEST("a shape whose batches fail has had its time") {
 }
 
 TEST("a higher priority comes before any shape's turn") {
-  BatchPolicy policy(4);
-  policy.add(1, kSmall, 0);
-  policy.add(2, kLarge, 1);
-  for (int i = 0; i < 10; ++i) {
-    EXPECT(policy.select().key == kLarge);
-    policy.ran(kLarge, 1, 5.0);
+  for (const auto& [first, other] : {std::pair{kSmall, kLarge}, std::pair{kLarge, kSmall}}) {
+    BatchPolicy policy(4);
+    policy.add(1, other, 0);
+    policy.add(2, first, 1);
+    for (int i = 0; i < 10; ++i) {
+      EXPECT(policy.select().key == first);
+      policy.ran(first, 1, 5.0);
+    }
   }
 }
 
@@ -176,6 +179,21 @@ TEST("few requests: no larger a batch than pays well; more of them: half, up to 
   EXPECT_EQUAL(batch_of(200), size_t{28});
 }
 
+TEST("a larger size that is tried is twice what pays, and that seldom") {
+  BatchPolicy policy(64);
+  for (uint64_t id = 0; id < 100; ++id) policy.add(id, kSmall, 0);
+  policy.measured(kSmall, 1, 2.0);
+  policy.measured(kSmall, 8, 8.0);
+  policy.measured(kSmall, 64, 70.0);
+  std::map<size_t, int> sizes;
+  for (int i = 0; i < 256; ++i) {
+    const auto batch = policy.select().ids.size();
+    ++sizes[batch];
+    policy.ran(kSmall, static_cast<int64_t>(batch), batch == 8 ? 8.0 : 17.0);
+  }
+  EXPECT(sizes == (std::map<size_t, int>{{8, 252}, {16, 4}}));
+}
+
 TEST("a size that was slow once is tried again where enough wait") {
   BatchPolicy policy(32);
   for (uint64_t id = 0; id < 100; ++id) policy.add(id, kSmall, 0);
@@ -188,6 +206,19 @@ TEST("a size that was slow once is tried again where enough wait") {
     policy.ran(kSmall, batch, 1.0 + static_cast<double>(batch));
   }
   EXPECT(policy.limit(kSmall) > 20);
+}
+
+TEST("what a shape's steps cost is forgotten where many others come") {
+  BatchPolicy policy(64);
+  policy.measured(kSmall, 1, 2.0);
+  policy.measured(kSmall, 8, 8.0);
+  policy.measured(kSmall, 64, 70.0);
+  EXPECT_EQUAL(policy.limit(kSmall), int64_t{8});
+  for (int64_t i = 0; i < 70; ++i) {
+    policy.add(1, {3, 8, 8 + i}, 0);
+    policy.remove(1);
+  }
+  EXPECT_EQUAL(policy.limit(kSmall), int64_t{64});
 }
 
 TEST("many shapes come and go: nobody starves, and old ones are forgotten") {

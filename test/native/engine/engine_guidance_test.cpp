@@ -109,4 +109,7 @@ TEST("a trial of guided requests measures them, and their limit counts the model
   listener.end_of(engine.warm_up(kShape, {4}, /*guided=*/true));
   for (const auto size : sizes) EXPECT_EQUAL(size, int64_t{8});
   EXPECT_EQUAL(engine.stats().batch_limit, int64_t{8});
+  listener.end_of(engine.submit(guided_request(asked_for(1), 2, 3.0)));
+  EXPECT_EQUAL(engine.stats().batch_limit, int64_t{8});
+  EXPECT_EQUAL(engine.stats().samples_per_step, 2.0);
 }

@@ -16,7 +16,9 @@ TEST("a full queue refuses by name, and says when there is room") {
   engine.submit(request_of({}));
   EXPECT_EQUAL(engine.stats().queued, int64_t{2});
   EXPECT_ERROR(queue_full, "maxQueue = 2", engine.submit(request_of({})));
-  EXPECT_EQUAL(listener.count(EngineEvent::Kind::room), int64_t{0});
+  open_up(*gate, 1);
+  wait_for_arrival(*gate, 2);
+  EXPECT_EQUAL(listener.count(EngineEvent::Kind::room), int64_t{0});  // the queue is as full as before
   open_up(*gate);
   engine.drain();
   EXPECT_EQUAL(listener.count(EngineEvent::Kind::room), int64_t{1});
@@ -115,11 +117,35 @@ TEST("room is told of too where the queue's requests expire") {
 }
 
 TEST("a warm-up measures, and caps the batch") {
+  class Dear final : public Formula {  // the more so the more samples there are
+    at::Tensor operator()(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& labels,
+                          const std::atomic<bool>& cancelled) const override {
+      std::this_thread::sleep_for(milliseconds(2 * x.size(0) * x.size(0)));
+      return Formula::operator()(x, timesteps, labels, cancelled);
+    }
+  };
   Listener listener;
-  SamplerEngine engine(std::make_unique<Formula>(), {.max_batch = 16}, listener.function());
-  EXPECT_EQUAL(engine.stats().batch_limit, int64_t{16});
-  EXPECT(listener.end_of(engine.warm_up(kShape, {1, 4, 16})).kind == EngineEvent::Kind::warmed);
+  SamplerEngine engine(std::make_unique<Dear>(), {.max_batch = 8}, listener.function());
+  EXPECT_EQUAL(engine.stats().batch_limit, int64_t{8});
+  EXPECT(listener.end_of(engine.warm_up(kShape, {1, 2, 8})).kind == EngineEvent::Kind::warmed);
   const auto stats = engine.stats();
-  EXPECT(stats.batch_limit >= 1 && stats.batch_limit <= 16);
+  EXPECT_EQUAL(stats.batch_limit, int64_t{1});
   EXPECT_EQUAL(stats.steps, int64_t{0});
+}
+
+TEST("a warm-up that fails at one size ends with its error, and the next begins") {
+  class Small final : public Formula {
+    at::Tensor operator()(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& labels,
+                          const std::atomic<bool>& cancelled) const override {
+      if (x.size(0) > 2) fail(ErrorCode::op, "too many");
+      return Formula::operator()(x, timesteps, labels, cancelled);
+    }
+  };
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Small>(), {}, listener.function());
+  const auto failing = engine.warm_up(kShape, {1, 4, 2}), other = engine.warm_up(kShape, {2});
+  const auto event = listener.end_of(failing);
+  EXPECT(event.kind == EngineEvent::Kind::failed);
+  EXPECT(code_of(event) == ErrorCode::op);
+  EXPECT(listener.end_of(other).kind == EngineEvent::Kind::warmed);
 }

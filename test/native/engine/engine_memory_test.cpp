@@ -88,5 +88,6 @@ TEST("where it does not reach for one, or for padded batches, each fails, and th
     }
     EXPECT_EQUAL(engine.stats().sample_steps, int64_t{0});
     EXPECT_EQUAL(engine.stats().failed, int64_t{10});
+    if (padded) EXPECT_EQUAL(engine.stats().batch_limit, int64_t{8});  // smaller ones would take as much
   }
 }

@@ -41,3 +41,13 @@ TEST("rates are of the last ten seconds") {
   EXPECT_NEAR(stats.busy_seconds, 18.0, 1e-6);
   EXPECT_EQUAL(meter.read(start + milliseconds(40000)).images_per_second, 0.0);
 }
+
+TEST("before ten seconds are over, rates are of the time that has passed") {
+  const auto start = EngineClock::now();
+  EngineMeter meter(start);
+  meter.ran(4, 8, start + milliseconds(1000));
+  meter.done(1, start + milliseconds(1000));
+  const auto stats = meter.read(start + milliseconds(2000));
+  EXPECT_NEAR(stats.sample_steps_per_second, 2.0, 1e-9);
+  EXPECT_NEAR(stats.images_per_second, 0.5, 1e-9);
+}

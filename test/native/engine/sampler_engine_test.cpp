@@ -42,10 +42,13 @@ TEST("requests of every kind share batches, each with the bits that it has alone
     const auto event = listener.end_of(ids[i]);
     EXPECT(event.kind == EngineEvent::Kind::done);
     EXPECT(at::equal(event.output, alone(asked[i])));
+    EXPECT(event.milliseconds >= 2.0 * static_cast<double>(asked[i].steps));
+    EXPECT(listener.steps_of(ids[i]).empty());  // which none has asked for
   }
   const auto stats = engine.stats();
   EXPECT_EQUAL(stats.images, int64_t{60});
-  EXPECT_EQUAL(stats.queued + stats.running, int64_t{0});
+  EXPECT_EQUAL(stats.queued, int64_t{0});
+  EXPECT_EQUAL(stats.running, int64_t{0});
   EXPECT(stats.steps < stats.sample_steps / 3);
   EXPECT(stats.p50 > 0 && stats.p99 >= stats.p50);
 }
@@ -62,6 +65,48 @@ TEST("Philox: the same image whatever the neighbours, another one for another se
     ids.push_back(engine.submit(request_of(other)));
   }
   for (int i = 0; i < 6; ++i) EXPECT_EQUAL(at::equal(listener.end_of(ids[i]).output, first), i == 3);
+}
+
+TEST("a model may answer in another dtype than x's, but not with another number of samples") {
+  class Half final : public Formula {
+    at::Tensor operator()(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& labels,
+                          const std::atomic<bool>& cancelled) const override {
+      return Formula::operator()(x, timesteps, labels, cancelled).to(at::kHalf);
+    }
+  };
+  class Twice final : public Formula {
+    at::Tensor operator()(const at::Tensor& x, const at::Tensor& timesteps, const at::Tensor& labels,
+                          const std::atomic<bool>& cancelled) const override {
+      return Formula::operator()(x, timesteps, labels, cancelled).repeat({2, 1, 1, 1});
+    }
+  };
+  Listener listener;
+  SamplerEngine half(std::make_unique<Half>(), {}, listener.function());
+  const auto scheduler = scheduler_of({});
+  auto x = randn({1, 2, 8, 8}, {at::detail::createCPUGenerator(0)}, at::kFloat);
+  for (const auto t : scheduler->timesteps()) {
+    x = scheduler_step(*scheduler, at::sin(3 * x + t).to(at::kHalf), x, {.timesteps = {t}}, {}).prev_sample;
+  }
+  EXPECT(at::equal(listener.end_of(half.submit(request_of({}))).output, x.squeeze(0)));
+  Listener other;
+  SamplerEngine twice(std::make_unique<Twice>(), {}, other.function());
+  const auto event = other.end_of(twice.submit(request_of({})));
+  EXPECT(event.kind == EngineEvent::Kind::failed);
+  EXPECT(code_of(event) == ErrorCode::shape);
+}
+
+TEST("the samples of a model of doubles are doubles") {
+  class Double final : public Formula {
+    ModelTarget target() const override { return {at::kCPU, at::kDouble}; }
+  };
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Double>(), {}, listener.function());
+  const auto scheduler = scheduler_of({});
+  auto x = randn({1, 2, 8, 8}, {at::detail::createCPUGenerator(0)}, at::kDouble);
+  for (const auto t : scheduler->timesteps()) {
+    x = scheduler_step(*scheduler, at::sin(3 * x + t), x, {.timesteps = {t}}, {}).prev_sample;
+  }
+  EXPECT(at::equal(listener.end_of(engine.submit(request_of({}))).output, x.squeeze(0).to(at::kFloat)));
 }
 
 TEST("padded batches are all of one size, and so are trials; the samples have the bits that they have alone") {
@@ -115,6 +160,29 @@ TEST("a model that throws fails its batch's requests alone") {
   EXPECT(listener.end_of(after).kind == EngineEvent::Kind::done);
 }
 
+TEST("what fails otherwise than by a lack of memory makes no batch smaller") {
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Picky>(), {.max_batch = 4}, listener.function());
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < 8; ++i) {
+    auto bright = request_of({});
+    bright.start = at::full({1, 2, 8, 8}, 99.0f);
+    ids.push_back(engine.submit(std::move(bright)));
+  }
+  for (const auto id : ids) EXPECT(listener.end_of(id).kind == EngineEvent::Kind::failed);
+  EXPECT_EQUAL(engine.stats().batch_limit, int64_t{4});
+}
+
+TEST("to drain is to wait for what has not begun, too") {
+  Listener listener;
+  SamplerEngine engine(std::make_unique<Steady>(), {}, listener.function());
+  for (int i = 1; i <= 3; ++i) {
+    engine.submit(request_of({}));
+    engine.drain();
+    EXPECT_EQUAL(engine.stats().images, int64_t{i});
+  }
+}
+
 TEST("what is wrong with one request's own step fails that one alone") {
   Listener listener;
   SamplerEngine engine(std::make_unique<Formula>(), {}, listener.function());
@@ -147,6 +215,28 @@ TEST("progress in order, with previews of x0 where they are due") {
     EXPECT_EQUAL(steps[i].output.defined(), i % 2 == 1);
   }
   EXPECT(steps[3].output.sizes() == at::IntArrayRef({2, 8, 8}));
+}
+
+TEST("a preview is the step's x0, clipped or thresholded") {
+  for (const bool thresholding : {false, true}) {
+    const Asked asked{.steps = 4, .seed = 7, .thresholding = thresholding};
+    Listener listener;
+    SamplerEngine engine(std::make_unique<Formula>(), {}, listener.function());
+    auto request = request_of(asked);
+    request.reports_steps = true;
+    request.preview_every = 1;
+    const auto id = engine.submit(std::move(request));
+    listener.end_of(id);
+    const auto steps = listener.steps_of(id);
+    const auto scheduler = scheduler_of(asked);
+    auto x = randn({1, 2, 8, 8}, {at::detail::createCPUGenerator(asked.seed)}, at::kFloat);
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const auto t = scheduler->timesteps()[i];
+      const auto step = scheduler_step(*scheduler, at::sin(3 * x + t), x, {.timesteps = {t}}, {}, /*want_x0=*/true);
+      EXPECT(at::equal(steps[i].output, step.pred_original_sample.squeeze(0)));
+      x = step.prev_sample;
+    }
+  }
 }
 
 TEST("requests with labels and without do not share a batch") {

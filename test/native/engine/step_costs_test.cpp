@@ -40,6 +40,13 @@ TEST("a size that is worse per sample than a smaller one is not used") {
   EXPECT_EQUAL(costs.knee(64, 0.02), int64_t{8});
 }
 
+TEST("the largest size is the knee where no smaller one comes near it") {
+  StepCosts costs;
+  costs.record(1, 1.0);
+  costs.record(8, 1.0);
+  EXPECT_EQUAL(costs.knee(8, 0.02), int64_t{8});
+}
+
 TEST("two sizes known: a larger one is tried, and then known") {
   StepCosts costs;
   costs.record(1, 8.5);

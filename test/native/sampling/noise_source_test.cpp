@@ -52,6 +52,11 @@ TEST("one generator twice in a list draws for its samples in turn, and goes on w
   at::set_num_threads(threads);
 }
 
+TEST("a list of generators wants a batch") {
+  EXPECT_ERROR(shape, "must have a batch dimension", randn({}, {seeded(1), seeded(2)}, at::kFloat));
+  EXPECT_ERROR(argument, "one per sample (3), got 2", randn({3, 2}, {seeded(1), seeded(2)}, at::kFloat));
+}
+
 TEST("a sample that wants no noise gets 0 and leaves its generator alone") {
   for (const int64_t numel : {5, 20'000}) {
     const auto drawing = seeded(1), idle = seeded(2);

@@ -96,6 +96,24 @@ TEST("DDIM drops a learned variance, DDPM insists on it where configured") {
   const auto learned = make_scheduler(SchedulerKind::ddpm, config);
   EXPECT_ERROR(shape, "twice the channels", scheduler_step(*learned, x, x, {.timesteps = {500}}, {}));
   EXPECT_ERROR(argument, "non-negative", scheduler_step(*learned, out, x, {.timesteps = {500}}, {}));
+  auto spoilt = out.abs();
+  spoilt[1][4][2][2] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_ERROR(argument, "non-negative", scheduler_step(*learned, spoilt, x, {.timesteps = {500}}, {}));
+}
+
+TEST("samples may be numbers") {
+  const auto scheduler = ddim();
+  const auto x = noise(1, {3}), out = noise(2, {3});
+  const auto step = scheduler_step(*scheduler, out, x, {.timesteps = {500}}, {});
+  const auto wide = scheduler_step(*scheduler, out.view({3, 1, 1, 1}), x.view({3, 1, 1, 1}), {.timesteps = {500}}, {});
+  EXPECT(at::equal(step.prev_sample, wide.prev_sample.view({3})));
+}
+
+TEST("a posterior's timesteps are one, or one a sample") {
+  const auto scheduler = make_scheduler(SchedulerKind::ddpm, {});
+  const auto x = noise(1, {3, 2, 4, 4});
+  EXPECT_ERROR(argument, "timestep must be one value or one per sample (3), got 2", posterior(*scheduler, x, x, {5, 6}, {}));
+  EXPECT_ERROR(argument, "prevTimestep must be one value or one per sample (3), got 2", posterior(*scheduler, x, x, {5, 6, 7}, {3, 4}));
 }
 
 TEST("noise added and then predicted exactly gives the clean sample back") {

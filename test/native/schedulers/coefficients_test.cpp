@@ -59,6 +59,9 @@ TEST("coefficients that are not finite are refused, and a bound rescues ᾱ_t = 
   config.clip_sample = true;
   EXPECT_EQUAL(ddim_row(config, 0.0f, 0.5f, 0, false).d, 0.0f);
   EXPECT_ERROR(config, "eta must leave", ddim_row(config, 0.3f, 0.5f, 3.0, false));
+  // Where ᾱ_t = 1 there is no ε, and none is needed on the way to the clean sample.
+  config.prediction_type = PredictionType::sample;
+  EXPECT_EQUAL(ddim_row(config, 1.0f, 1.0f, 0, false).c_x0, 1.0f);
 }
 
 TEST("jumps are checked by each scheduler's own rule") {
@@ -72,7 +75,12 @@ TEST("jumps are checked by each scheduler's own rule") {
   EXPECT_ERROR(timestep, "unless eta is 0", ddim->rows(up, 1));
   EXPECT_ERROR(timestep, "setTimesteps", ddim->rows({.timesteps = {5}}, 1));
   EXPECT_ERROR(argument, "timestep must be one value or one per sample (3), got 2", ddim->rows({.timesteps = {5, 6}}, 3));
-  EXPECT_ERROR(argument, "eta", ddim->rows({.timesteps = {5}, .prev_timesteps = {1}, .eta = {-1.0}}, 1));
+  for (const double eta : {-1.0, std::nan(""), HUGE_VAL}) {
+    EXPECT_ERROR(argument, "eta must be a finite number", ddim->rows({.timesteps = {5}, .prev_timesteps = {1}, .eta = {eta}}, 1));
+  }
+  SchedulerConfig linspace;
+  linspace.timestep_spacing = TimestepSpacing::linspace;
+  EXPECT_ERROR(config, "'leading' or 'trailing'", make_scheduler(SchedulerKind::ddim_inverse, linspace));
 }
 
 TEST("the stride and the schedule rule differ where the list is no stride") {

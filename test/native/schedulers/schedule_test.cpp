@@ -50,14 +50,28 @@ TEST("configs out of range are refused by key") {
   config.beta_start = std::numeric_limits<double>::quiet_NaN();
   EXPECT_ERROR(config, "betaStart must be in [0, 1]", make_noise_schedule(config));
   config = {};
-  config.num_train_timesteps = 0;
-  EXPECT_ERROR(config, "numTrainTimesteps", make_noise_schedule(config));
+  for (const int64_t T : {0, 1'000'001}) {
+    config.num_train_timesteps = T;
+    EXPECT_ERROR(config, "numTrainTimesteps", make_noise_schedule(config));
+  }
+  config = {};
+  for (const int64_t offset : {-1, 1'000'000}) {
+    config.steps_offset = offset;
+    EXPECT_ERROR(config, "stepsOffset", make_noise_schedule(config));
+  }
+  config = {};
+  for (const double ratio : {-0.1, 1.1, std::nan("")}) {
+    config.dynamic_thresholding_ratio = ratio;
+    EXPECT_ERROR(config, "dynamicThresholdingRatio", make_noise_schedule(config));
+  }
   config = {};
   config.trained_betas = {0.1, 0.2};
   EXPECT_ERROR(config, "trainedBetas must be of numTrainTimesteps entries", make_noise_schedule(config));
   config.num_train_timesteps = 2;
-  config.trained_betas = {0.1, 1.5};
-  EXPECT_ERROR(config, "trainedBetas must be numbers in (0, 1]", make_noise_schedule(config));
+  for (const double beta : {0.0, 1.5}) {
+    config.trained_betas = {0.1, beta};
+    EXPECT_ERROR(config, "trainedBetas must be numbers in (0, 1]", make_noise_schedule(config));
+  }
   EXPECT_ERROR(config, "betaSchedule must be one of", parse_beta_schedule("quadratic"));
 }
 

@@ -104,6 +104,15 @@ TEST("a malformed value is refused by its key") {
   EXPECT_ERROR(config, "bytes", parse_unet2d_config(std::string(2 << 20, ' ')));
 }
 
+TEST("of a value that is refused, a message shows no more than a line") {
+  std::string letters, numbers = "1";
+  for (int i = 0; i < 100; ++i) letters += "é", numbers += ",1";
+  // 80 bytes with the quote, of which half a letter is none.
+  EXPECT_ERROR(config, "got \"" + letters.substr(0, 78) + "…", parse("\"act_fn\":\"" + letters + "\""));
+  EXPECT_ERROR(config, "got an array of 101", parse("\"block_out_channels\":[" + numbers + "]"));
+  EXPECT_ERROR(config, "got \"" + std::string(78, 'x') + "\"", parse("\"act_fn\":\"" + std::string(78, 'x') + "\""));
+}
+
 TEST("keys that contradict each other are refused by name") {
   const std::pair<const char*, const char*> cases[] = {
       {"down_block_types must have one entry for each of the 2", R"("down_block_types":["DownBlock2D"])"},
@@ -113,6 +122,8 @@ TEST("keys that contradict each other are refused by name") {
        R"("block_out_channels":[36,64],"down_block_types":["SkipDownBlock2D","SkipDownBlock2D"],
           "up_block_types":["UpBlock2D","SkipUpBlock2D"])"},
       {"norm_num_groups must be an integer", R"("norm_num_groups":null)"},
+      {"norm_num_groups must be an integer", R"("norm_num_groups":null,"down_block_types":["SkipDownBlock2D","SkipDownBlock2D"],
+          "up_block_types":["UpBlock2D","UpBlock2D"])"},
       {"attn_norm_num_groups must divide the 64 channels that the mid block", R"("attn_norm_num_groups":7)"},
       {"attention_head_dim must be at most the 64 channels of down_block_types[1]", R"("attention_head_dim":65)"},
       {"downsample_padding must be 0 or 1 for down_block_types[0]", R"("downsample_padding":2)"},
