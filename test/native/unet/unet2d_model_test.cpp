@@ -1,6 +1,7 @@
 #include "core/unet/unet2d_model.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <sstream>
@@ -142,6 +143,14 @@ TEST("class labels that do not fit are refused") {
   const auto identity = load(RecordedUNets::get().named("class identity"));
   EXPECT_ERROR(shape, "[2, 32]", identity->forward(sample, t, at::zeros({2, 31})));
   EXPECT_ERROR(dtype, "floating", identity->forward(sample, t, at::zeros({2, 32}, at::kLong)));
+  // Embedded as timesteps are, they are rows of the same learned table.
+  const auto learned = UNet2DModel::random(
+      nd::parse_unet2d_config(R"({"block_out_channels":[32],"down_block_types":["DownBlock2D"],"up_block_types":["UpBlock2D"],
+                                  "layers_per_block":1,"time_embedding_type":"learned","num_train_timesteps":10,
+                                  "class_embed_type":"timestep"})"),
+      at::detail::createCPUGenerator(0), {});
+  EXPECT(learned->forward(sample, t, at::tensor({0, 9}, at::kLong)).sizes() == sample.sizes());
+  EXPECT_ERROR(argument, "class_labels must be in 0 … 9, got 10", learned->forward(sample, t, at::tensor({0, 10}, at::kLong)));
 }
 
 TEST("a cancelled forward ends with ERR_ABORTED, and the model goes on working") {
