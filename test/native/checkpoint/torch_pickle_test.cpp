@@ -119,7 +119,7 @@ TEST("bombs end at a bound") {
   std::string recalls = "]q"s + '\0';
   for (int i = 0; i < 3 << 20; ++i) recalls += "h"s + '\0';
   EXPECT_ERROR(checkpoint, "stack is too deep", pickle(recalls));
-  EXPECT_ERROR(checkpoint, "keeps more than 2097152 values", pickle("N" + std::string(3 << 20, '\x94')));
+  EXPECT_ERROR(checkpoint, "keeps more than 2097152 values", pickle("N"s.append(3 << 20, '\x94')));
   // Each Size copies a list of 65536.
   auto copies = "ctorch\nSize\nq"s + '\0' + "](" + std::string(65536, 'N') + "e\x85q\1";
   for (int i = 0; i < 1000; ++i) copies += "h"s + '\0' + "h\1R0";

@@ -117,7 +117,7 @@ TEST("impossible numbers in the table of contents are refused") {
 TEST("the table of contents agrees with itself and with the records") {
   const auto body = local("a") + std::string(8, 'x');
   EXPECT(sizes_of(archive(body, {{"a", 0, 8}})) == std::vector<uint64_t>{8});
-  EXPECT(sizes_of(archive(body, {{"a", 0, 8}}, "PK\5\6" + std::string(20, '\1'))) == std::vector<uint64_t>{8});  // a comment
+  EXPECT(sizes_of(archive(body, {{"a", 0, 8}}, std::string("PK\5\6").append(20, '\1'))) == std::vector<uint64_t>{8});  // a comment
   EXPECT_ERROR(checkpoint, "two names", sizes_of(archive(body, {{"b", 0, 8}})));
   EXPECT_ERROR(checkpoint, "two records are named 'a'", sizes_of(archive(body, {{"a", 0, 8}, {"a", 0, 8}})));
   EXPECT_ERROR(checkpoint, "beyond its end", sizes_of(archive(body, {{"a", 0, 9}})));

@@ -34,15 +34,23 @@ describe('cli/progress', () => {
     assert.equal(text(), 'a line\n');
   });
 
-  it('tells the time that is left, of this work alone', () => {
+  /** Uses the progress of a pipe, with a clock to set: seconds since it began. */
+  function withClock(use: (progress: ReturnType<typeof openProgress>, text: () => string, setClock: (seconds: number) => void) => void): void {
     const { now } = Date;
     let time = 1_000_000;
     Date.now = () => time;
     try {
       const { stream, text } = fakeStream(false);
-      const progress = openProgress(false, stream);
+      use(openProgress(false, stream), text, (seconds) => void (time = 1_000_000 + 1000 * seconds));
+    } finally {
+      Date.now = now;
+    }
+  }
+
+  it('tells the time that is left, of this work alone', () =>
+    withClock((progress, text, setClock) => {
       const at = (seconds: number, done: number, total: number | null) => {
-        time = 1_000_000 + 1000 * seconds;
+        setClock(seconds);
         progress.update(done, total, `${done}`);
       };
       at(0, 100, 400); // the first 100 were there before
@@ -53,28 +61,17 @@ describe('cli/progress', () => {
       at(21, 0, null);
       at(90, 5, null);
       assert.equal(text(), '25% | 103 | 9 min 54 s left\n50% | 200 | 40 s left\nanother work\n5\n');
-    } finally {
-      Date.now = now;
-    }
-  });
+    }));
 
-  it('writes fewer lines the longer it goes on in a pipe, one a minute in the end', () => {
-    const { now } = Date;
-    let time = 1_000_000;
-    Date.now = () => time;
-    try {
-      const { stream, text } = fakeStream(false);
-      const progress = openProgress(false, stream);
+  it('writes fewer lines the longer it goes on in a pipe, one a minute in the end', () =>
+    withClock((progress, text, setClock) => {
       for (let second = 0; second <= 260; second++) {
-        time = 1_000_000 + 1000 * second;
+        setClock(second);
         progress.update(second, 1000, `${second}`);
       }
       const told = text().trim().split('\n').map((line) => Number(line.split(' | ')[1])); // prettier-ignore
       assert.deepEqual(told, [5, 15, 35, 75, 135, 195, 255]);
-    } finally {
-      Date.now = now;
-    }
-  });
+    }));
 
   it('draws a bar without an end where there is none', () => {
     const { stream, text } = fakeStream(true);
