@@ -29,7 +29,7 @@ std::string le(uint64_t value, int bytes) {
 }
 
 /// A record's local header, and what the table of contents says of it.
-std::string local(const std::string& name) { return "PK\3\4" + std::string(22, '\0') + le(name.size(), 2) + le(0, 2) + name; }
+std::string local(const std::string& name) { return std::string("PK\3\4").append(22, '\0') + le(name.size(), 2) + le(0, 2) + name; }
 struct Central {
   std::string name;
   uint64_t at, size, stored = size;
