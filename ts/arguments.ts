@@ -100,6 +100,12 @@ export function checkDevice(device: unknown): string {
   throw new ArgumentError(`device must be a string such as 'cpu' or 'cuda:0', got ${showValue(device)}`);
 }
 
+/** @throws ArgumentError unless `signal` is an AbortSignal or left out. */
+export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new ArgumentError(`signal must be an AbortSignal, got ${showValue(signal)}`);
+}
+
 /** @throws ArgumentError unless `folder` is a path. */
 export function checkFolder(folder: unknown): void {
   if (typeof folder === 'string' && folder !== '') return;

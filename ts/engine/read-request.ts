@@ -1,4 +1,4 @@
-import { checkOptions, showValue } from '../arguments';
+import { checkOptions, checkSignal, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
 import { ArgumentError, ConfigError, ShapeError, TimestepError } from '../errors';
 import type { UNetLike } from '../models';
@@ -98,9 +98,7 @@ function checkPlain({ outputType, priority, signal, wait, onStep, previewEvery }
   if (priority !== undefined && !Number.isSafeInteger(priority)) {
     throw new ArgumentError(`priority must be an integer, got ${showValue(priority)}`);
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new ArgumentError(`signal must be an AbortSignal, got ${showValue(signal)}`);
-  }
+  checkSignal(signal);
   readBoolean(wait, 'wait', false);
   if (onStep !== undefined && typeof onStep !== 'function') {
     throw new ArgumentError(`onStep must be a function, got ${showValue(onStep)}`);

@@ -1,6 +1,6 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { checkFolder, checkOptions, requireOptions, showValue } from '../arguments';
+import { checkFolder, checkOptions, checkSignal, requireOptions, showValue } from '../arguments';
 import { readJsonFile, writeJsonFile } from '../config/json-file';
 import { inSpellingOf, parseUNet2DConfig, type UNet2DConfig, type UNet2DConfigInput } from '../config/unet2d-config';
 import { toDiskUNetConfig, type ParsedUNetConfig } from '../config/unet-config';
@@ -202,8 +202,7 @@ export class UNet2DModel implements UNetLike {
   async forward(sample: Tensor, timestep: UNetTimestep, options: UNetForwardOptions = {}): Promise<{ sample: Tensor }> {
     checkOptions('forward', options, ['classLabels', 'signal']);
     const { classLabels, signal } = options;
-    if (signal !== undefined && !(signal instanceof AbortSignal))
-      throw new ArgumentError(`signal must be an AbortSignal, got ${showValue(signal)}`);
+    checkSignal(signal);
     throwIfAborted(signal);
     const { handle, config } = this;
     const place = { config, dtype: handle.dtype, device: handle.device };

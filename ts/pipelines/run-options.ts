@@ -1,4 +1,4 @@
-import { checkOptions, showValue } from '../arguments';
+import { checkOptions, checkSignal, showValue } from '../arguments';
 import { sampleSizeOf } from '../config/unet-config';
 import { ArgumentError, ConfigError, DTypeError, ShapeError } from '../errors';
 import type { DiffusionImage } from '../image';
@@ -106,9 +106,7 @@ export function checkRunOptions(options: RunOptions, unet: UNetLike, moreKeys: r
       throw new ArgumentError(`${key} must be a function, got ${showValue(options[key])}`);
     }
   }
-  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
-    throw new ArgumentError(`signal must be an AbortSignal, got ${showValue(options.signal)}`);
-  }
+  checkSignal(options.signal);
   if (batchSize !== undefined && !(Number.isInteger(batchSize) && batchSize >= 1 && batchSize <= MAX_BATCH_SIZE)) {
     throw new ArgumentError(`batchSize must be an integer in 1 … ${MAX_BATCH_SIZE}, got ${showValue(batchSize)}`);
   }
