@@ -1,20 +1,13 @@
 #pragma once
 
-#include <algorithm>
-#include <barrier>
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <cstdio>
 #include <cstring>
-#include <memory>
-#include <stdexcept>
-#include <thread>
-#include <vector>
 
-// As much of CUDA as native/kernels/cuda uses, on the CPU: blocks one after another, each CUDA thread of a block a
-// thread of its own, or all in turn where the block has no shared memory to meet over.
+#include "cuda/emulated_block.h"
+
+// As much of CUDA as native/kernels/cuda uses, on the CPU.
 
 #define __global__
 #define __device__
@@ -22,13 +15,6 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
-
-struct dim3 {
-  unsigned x = 1, y = 1, z = 1;
-  dim3() = default;
-  explicit dim3(unsigned x, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
-};
-inline thread_local dim3 threadIdx{0}, blockIdx{0}, blockDim, gridDim;
 
 using cudaError_t = int;
 constexpr cudaError_t cudaSuccess = 0;
@@ -41,78 +27,17 @@ inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess;
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) { return *value = 2, cudaSuccess; }
 
 namespace emulation {
-
-inline thread_local unsigned char* shared = nullptr;
-inline thread_local std::barrier<>* block_barrier = nullptr;
-
-/// 32 threads, or what is left of the block.
-struct Warp {
-  explicit Warp(int threads) : barrier(threads) {}
-  std::barrier<> barrier;
-  float lanes[32] = {};
-  uint32_t fragments[32][6] = {};
-};
-inline thread_local Warp* warp = nullptr;
-
-inline unsigned char* shared_memory() { return shared; }
-
-/// Calls body for every thread of every block; the shared memory of each starts as NaN.
-template <typename Body>
-void run(dim3 grid, int threads, size_t shared_bytes, const Body& body) {
-  constexpr size_t kMostShared = 99 << 10;  // the least that a device of compute capability 8 or 9 has for a block
-  if (grid.x < 1 || grid.x > 0x7FFFFFFF || grid.y < 1 || grid.y > 0xFFFF || threads < 1 || threads > 1024 ||
-      shared_bytes > kMostShared) {
-    throw std::logic_error("no GPU takes such a launch");
-  }
-  const auto each_block = [&](int thread, const auto& call) {
-    blockDim = dim3(static_cast<unsigned>(threads));
-    gridDim = grid;
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) {
-        blockIdx = dim3(x, y);
-        threadIdx = dim3(static_cast<unsigned>(thread), 0);
-        call();
-      }
-    }
-  };
-  if (shared_bytes == 0) {
-    for (int thread = 0; thread < threads; ++thread) each_block(thread, body);
-    return;
-  }
-  const std::unique_ptr<unsigned char[]> memory(new unsigned char[shared_bytes]);  // malloc aligns to 16 bytes
-  std::barrier<> barrier(threads);
-  std::vector<std::unique_ptr<Warp>> warps;
-  for (int first = 0; first < threads; first += 32) warps.push_back(std::make_unique<Warp>(std::min(threads - first, 32)));
-  std::vector<std::thread> pool;
-  for (int thread = 0; thread < threads; ++thread) {
-    pool.emplace_back([&, thread] {
-      shared = memory.get();
-      block_barrier = &barrier;
-      warp = warps[static_cast<size_t>(thread / 32)].get();
-      each_block(thread, [&] {
-        barrier.arrive_and_wait();
-        if (thread == 0) std::memset(memory.get(), 0xFF, shared_bytes);
-        barrier.arrive_and_wait();
-        body();
-      });
-    });
-  }
-  for (std::thread& thread : pool) thread.join();
-}
-
+inline unsigned char* shared_memory() { return block->shared.get(); }
 }  // namespace emulation
 
 inline void __syncthreads() {
-  if (emulation::block_barrier == nullptr) {
-    std::fputs("__syncthreads in a kernel launched without shared memory\n", stderr);
-    std::abort();
-  }
-  emulation::block_barrier->arrive_and_wait();
+  if (emulation::block == nullptr) emulation::stop("__syncthreads in a kernel launched without shared memory");
+  emulation::block->barrier.arrive_and_wait();
 }
 
 /// Of all threads of a warp: the value that lane ^ other has.
 inline float __shfl_xor_sync(unsigned, float v, int other) {
-  emulation::Warp& warp = *emulation::warp;
+  emulation::Warp& warp = emulation::block->warp();
   const unsigned lane = threadIdx.x % 32;
   warp.lanes[lane] = v;
   warp.barrier.arrive_and_wait();
@@ -128,7 +53,7 @@ namespace emulation {
 /// element i.
 template <typename ToFloat>
 void multiply_add(float (&sums)[4], const uint32_t (&mine)[6], const ToFloat& to_float) {
-  Warp& warp = *emulation::warp;
+  Warp& warp = block->warp();
   const unsigned lane = threadIdx.x % 32;
   std::memcpy(warp.fragments[lane], mine, sizeof mine);
   warp.barrier.arrive_and_wait();
