@@ -123,17 +123,24 @@ DeviceRunner::Bucket& DeviceRunner::bucket_for(BatchKey key, int64_t size, const
 /// Graphs keep their activations' memory: where too little is left, they go, and it is tried once more.
 template <typename Work>
 auto DeviceRunner::with_room(const Work& work) {
+  const auto attempt = [&] {
+    try {
+      return work();
+    } catch (...) {
+      cuda::synchronize(target_.device);  // what was sent may be written again
+      throw;
+    }
+  };
   try {
-    return work();
+    return attempt();
   } catch (...) {
-    cuda::synchronize(target_.device);  // what was sent may be written again
     if (!captured_ || !ran_out_of_memory(std::current_exception())) throw;
   }
   buckets_.clear();
   flight_->pool = std::make_unique<cuda::GraphPool>(target_.device);
   captured_ = false;
   cuda::release_unused(target_.device);
-  return work();
+  return attempt();
 }
 
 std::optional<StepTime> DeviceRunner::run(const std::vector<RunningRequest*>& batch) {
@@ -197,14 +204,7 @@ void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>
   }
   for_each(drawing_on_device, Cores::one, [&](RunningRequest& request) { request.z = draw_step(request, target_); });
   if (drawing.empty()) return;
-  const auto [channels, height, width] = bucket.shape;
-  if (!bucket.noise.defined()) {
-    const std::vector<int64_t> sizes{bucket.size, channels, height, width};
-    for (auto& host : bucket.noise_on_host) host = at::empty(sizes, at::dtype(at::kFloat).pinned_memory(true));
-    bucket.noise = at::empty(sizes, at::dtype(at::kFloat).device(target_.device));
-  }
-  const auto& host = bucket.noise_on_host[bucket.noise_turn];
-  bucket.noise_turn = 1 - bucket.noise_turn;
+  const auto& host = bucket.next_noise_on_host();
   draw_rows(drawing, host, target_.dtype);
   const auto count = static_cast<int64_t>(drawing.size());
   bucket.noise.narrow(0, 0, count).copy_(host.narrow(0, 0, count), /*non_blocking=*/true);
