@@ -92,7 +92,7 @@ finish() { # NAME
   esac
 }
 
-rm -f "$OUT"/{build,tests,bench,peers,sanitizer,addon}.log
+rm -f "$OUT"/{build,tests,bench,peers,sanitizer}.log
 
 # --- what is here --------------------------------------------------------------------------------------------------------
 cat > "$WORK/facts.py" <<'PY'
@@ -238,7 +238,7 @@ else
   ln -s "$ROOT/models" "$ROOT/test" "$PACKAGE"
   ln -s "$MODULES" "$PACKAGE/node_modules"
   ln -s "$BUILD/Release" "$PACKAGE/build/Release"
-  start addon 120 addon.log bash -c 'cd "$1" && exec "$2" --import tsx scripts/gpu/with-gpu.ts cuda "$3"' _ "$PACKAGE" "$NODE" "$OUT/samples.png"
+  start addon 120 tests.log bash -c 'cd "$1" && exec "$2" --import tsx scripts/gpu/with-gpu.ts cuda "$3"' _ "$PACKAGE" "$NODE" "$OUT/samples.png"
   RUNNING+=(addon)
 fi
 for name in ${RUNNING[@]+"${RUNNING[@]}"}; do finish "$name"; done
