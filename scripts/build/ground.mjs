@@ -118,7 +118,10 @@ export function checkPlatform({ platform, arch, glibc }) {
 }
 
 /** Uses C++20 as the addon does: a compiler that takes the flag but lacks the library fails here, not mid-build. */
-const PROBE = `#include <concepts>
+const PROBE = `#if defined(__clang__) && defined(__linux__)
+#error its OpenMP is not the one that libtorch brings: GCC has that
+#endif
+#include <concepts>
 #include <span>
 #include <version>
 template <std::integral T> constexpr T twice(T x) { return x + x; }
@@ -138,8 +141,9 @@ const compilers = (env) => (env.CXX ? [env.CXX] : ['c++', 'g++', 'clang++']);
  */
 export function checkCompiler({ env, platform }) {
   const name = 'C++20 compiler';
+  const wanted = platform === 'darwin' ? 'Clang 14' : 'GCC 11';
   const hint =
-    'Install GCC 11, Clang 14 or newer (or name one in CXX). ' + install(platform, 'g++', 'xcode-select --install');
+    `Install ${wanted} or newer, or name one in CXX. ` + install(platform, 'g++', 'xcode-select --install');
   for (const command of compilers(env)) {
     const [program = command, ...flags] = command.split(/\s+/);
     const args = [...flags, '-std=c++20', '-fsyntax-only', '-x', 'c++', '-'];
@@ -149,7 +153,7 @@ export function checkCompiler({ env, platform }) {
     const version = spawnSync(program, ['--version'], { env, encoding: 'utf8' }).stdout?.split('\n')[0] ?? program;
     if (probe.status === 0) return { name, ok: true, detail: version };
     const complaint = /error:.*/.exec(probe.stderr)?.[0] ?? probe.stderr.trim().split('\n')[0] ?? '';
-    return { name, ok: false, detail: `${version || program} does not compile C++20 (${complaint})`, hint };
+    return { name, ok: false, detail: `${version || program} does not do (${complaint})`, hint };
   }
   return { name, ok: false, detail: `none found (looked for ${compilers(env).join(', ')})`, hint };
 }
