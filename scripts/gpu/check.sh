@@ -4,8 +4,8 @@
 # Wants an NVIDIA GPU, a python3 with a CUDA torch, nvcc, CMake and a C++ compiler; no network. SECONDS_IN_ALL (460) bounds it:
 # a part gets what is left of that, at most its own limit. PYTHON, BUILD and NODE name others than python3, build/gpu-check
 # and node; where there is no Node or no node_modules, they are taken from NODE_ARCHIVE (build/gpu-node.txz; wants xz), which
-# scripts/gpu/pack-node.mjs makes elsewhere. OUT_DIR gets a log for each part, summary.txt, check.json and samples.png; the former are kept up to date. Exit
-# status 1 if a part failed; what can't be run here is skipped, with the reason.
+# scripts/gpu/pack-node.mjs makes elsewhere. OUT_DIR gets logs, summary.txt and check.json, which are kept up to date, and
+# samples.png. Exit status 1 if a part failed; what can't be run here is skipped, with the reason.
 set -u
 
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
