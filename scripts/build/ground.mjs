@@ -153,7 +153,7 @@ export function checkCompiler({ env, platform }) {
     const version = spawnSync(program, ['--version'], { env, encoding: 'utf8' }).stdout?.split('\n')[0] ?? program;
     if (probe.status === 0) return { name, ok: true, detail: version };
     const complaint = /error:.*/.exec(probe.stderr)?.[0] ?? probe.stderr.trim().split('\n')[0] ?? '';
-    return { name, ok: false, detail: `${version || program} does not do (${complaint})`, hint };
+    return { name, ok: false, detail: `${version || program} will not do (${complaint})`, hint };
   }
   return { name, ok: false, detail: `none found (looked for ${compilers(env).join(', ')})`, hint };
 }

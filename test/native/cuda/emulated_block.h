@@ -12,6 +12,7 @@
 #include <numeric>
 #include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 struct dim3 {
@@ -89,7 +90,7 @@ class Block {
   void wait() { switch_from(contexts_[threadIdx.x]); }
 
   Barrier barrier;
-  std::unique_ptr<unsigned char[]> shared;  // malloc aligns to 16 bytes
+  std::unique_ptr<unsigned char[]> shared;  // new aligns to 16 bytes
 
  private:
   static constexpr size_t kStack = 1 << 16;
