@@ -12,7 +12,6 @@
 #include <numeric>
 #include <random>
 #include <stdexcept>
-#include <utility>
 #include <vector>
 
 struct dim3 {
@@ -32,13 +31,18 @@ namespace emulation {
   std::abort();
 }
 
-/// 0 to count − 1 in an order that is another at every call, and the same in every run.
-inline std::vector<unsigned> any_order(size_t count) {
+/// Into an order that is another at every call, and the same in every run.
+inline void shuffle(std::vector<unsigned>& items) {
   static std::minstd_rand source;
-  std::vector<unsigned> order(count);
-  std::iota(order.begin(), order.end(), 0U);
-  std::shuffle(order.begin(), order.end(), source);
-  return order;
+  std::shuffle(items.begin(), items.end(), source);
+}
+
+/// 0 to count − 1.
+inline std::vector<unsigned> shuffled(size_t count) {
+  std::vector<unsigned> items(count);
+  std::iota(items.begin(), items.end(), 0U);
+  shuffle(items);
+  return items;
 }
 
 class Block;
@@ -66,8 +70,8 @@ struct Warp {
 
 class Block {
  public:
-  Block(size_t threads, size_t shared_bytes, std::function<void()> body)
-      : barrier(threads), shared(std::make_unique_for_overwrite<unsigned char[]>(shared_bytes)), body_(std::move(body)),
+  Block(size_t threads, size_t shared_bytes, const std::function<void()>& body)
+      : barrier(threads), shared(std::make_unique_for_overwrite<unsigned char[]>(shared_bytes)), body_(body),
         contexts_(threads) {
     for (size_t first = 0; first < threads; first += 32) warps_.emplace_back(std::min<size_t>(threads - first, 32));
     while (stacks.size() < threads) stacks.push_back(std::make_unique_for_overwrite<char[]>(kStack));
@@ -78,7 +82,7 @@ class Block {
     block = this;
     unfinished_ = contexts_.size();
     for (size_t i = 0; i < contexts_.size(); ++i) prepare(contexts_[i], stacks[i].get());
-    let_go(any_order(contexts_.size()));
+    let_go(shuffled(contexts_.size()));
     switch_from(caller_);
     block = nullptr;
   }
@@ -120,7 +124,7 @@ class Block {
     if (&next != &from) swapcontext(&from, &next);
   }
 
-  std::function<void()> body_;
+  const std::function<void()>& body_;
   std::vector<ucontext_t> contexts_;
   std::vector<Warp> warps_;
   std::vector<unsigned> ready_;
@@ -131,10 +135,9 @@ class Block {
 inline void Barrier::arrive_and_wait() {
   waiting_.push_back(threadIdx.x);
   if (waiting_.size() == threads_) {
-    std::vector<unsigned> all;
-    for (const unsigned i : any_order(threads_)) all.push_back(waiting_[i]);
+    shuffle(waiting_);
+    block->let_go(waiting_);
     waiting_.clear();
-    block->let_go(all);
   }
   block->wait();
 }
@@ -148,13 +151,13 @@ inline void run(dim3 grid, int threads, size_t shared_bytes, const std::function
   }
   blockDim = dim3(static_cast<unsigned>(threads));
   gridDim = grid;
-  for (const unsigned at : any_order(size_t{grid.x} * grid.y)) {
+  for (const unsigned at : shuffled(size_t{grid.x} * grid.y)) {
     blockIdx = dim3(at % grid.x, at / grid.x);
     if (shared_bytes > 0) {
       Block(blockDim.x, shared_bytes, body).run();
       continue;
     }
-    for (const unsigned thread : any_order(blockDim.x)) {
+    for (const unsigned thread : shuffled(blockDim.x)) {
       threadIdx = dim3(thread);
       body();
     }
