@@ -96,8 +96,8 @@ BatchKey BatchRunner::key_of(const RunningRequest& request) const {
 BatchKey BatchRunner::admit(RunningRequest& request) const {
   try {
     for (auto* label : {&request.asked.class_label, &request.asked.null_label}) {
-      if (!device_ || !label->defined() || !label->is_cuda()) continue;
-      // It goes to the device from the host's memory with each step. The caller's own stream may still be making it.
+      if (!label->defined() || !label->is_cuda()) continue;
+      // It goes to the model's device from the host's memory with each step. The caller's own stream may still be making it.
       cuda::synchronize(label->device());
       *label = label->cpu();
     }
