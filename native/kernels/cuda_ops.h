@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/cuda/kernels.h"
 
@@ -42,8 +43,8 @@ at::Tensor pad_right_below(const at::Tensor& x);
 /// phase 2a + b of (i + a, j + b), plus bias ([C] float).
 at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias);
 
-/// The draw of that seed into `to`, float and dense: the bits of kernels::philox_normal.
-void philox_normal(const at::Tensor& to, uint64_t seed, uint32_t draw);
+/// Each of the draws, of `numel` floats on the device: the bits of kernels::philox_normal.
+void philox_normal(const std::vector<kernels::cuda::PhiloxDraw>& draws, int64_t numel, at::Device device);
 
 /// table[rows], float; NaN where there is no such row. Unlike index_select it looks at nothing on the host.
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& rows);
@@ -83,6 +84,25 @@ class OwnStream {
   /// What was put on it is done by now: the next one may get it.
   ~OwnStream();
   OwnStream(const OwnStream&) = delete;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// A stream beside this thread's, for copies that need not wait for its work.
+class Aside {
+ public:
+  explicit Aside(at::Device device);
+  /// What was put on it is done by now.
+  ~Aside();
+  Aside(const Aside&) = delete;
+  /// It goes on after what this thread's stream has now: memory that was made there may still be in use.
+  void follow();
+  /// `from` in pinned memory.
+  void copy(const at::Tensor& to, const at::Tensor& from);
+  /// This thread's stream goes on after all that was put on it.
+  void join();
 
  private:
   struct State;

@@ -16,6 +16,7 @@ namespace {
 }  // namespace
 
 struct OwnStream::State {};
+struct Aside::State {};
 struct Mark::State {};
 struct GraphPool::State {};
 struct Graph::State {};
@@ -34,7 +35,7 @@ bool thin_convolution(const ThinCall&, const at::Tensor&) { return false; }
 at::Tensor upsample_nearest(const at::Tensor&) { not_built(); }
 at::Tensor pad_right_below(const at::Tensor&) { not_built(); }
 at::Tensor join_phases(const at::Tensor&, const at::Tensor&) { not_built(); }
-void philox_normal(const at::Tensor&, uint64_t, uint32_t) { not_built(); }
+void philox_normal(const std::vector<kernels::cuda::PhiloxDraw>&, int64_t, at::Device) { not_built(); }
 void add_bias_residual_(const at::Tensor&, const at::Tensor&, const at::Tensor&, float) { not_built(); }
 at::Tensor gather_rows(const at::Tensor&, const at::Tensor&) { not_built(); }
 void gather_samples(DeviceSteps, const at::Tensor&, const at::Tensor&) { not_built(); }
@@ -45,6 +46,11 @@ DeviceSteps StepBuffer::on_device() const { not_built(); }
 void StepBuffer::send() { not_built(); }
 OwnStream::OwnStream(at::Device) { not_built(); }
 OwnStream::~OwnStream() = default;
+Aside::Aside(at::Device) { not_built(); }
+Aside::~Aside() = default;
+void Aside::follow() { not_built(); }
+void Aside::copy(const at::Tensor&, const at::Tensor&) { not_built(); }
+void Aside::join() { not_built(); }
 bool is_capturing() { not_built(); }
 Mark::Mark(at::Device) { not_built(); }
 Mark::~Mark() = default;

@@ -120,11 +120,17 @@ void bench_bias_residual(Bench& bench, int64_t batch, int64_t pixels, int64_t ch
   });
 }
 
-void bench_draws(Bench& bench, int64_t numel) {
-  const int64_t sets = bench.sets_for(4 * numel);
-  const auto to = buffers(sets, Element::f32, numel);
-  bench.run(text("philox_normal", 1, numel, 1, Element::f32), sets, 4 * numel, [&](int64_t set) {
-    philox_normal(to[static_cast<size_t>(set)].floats(), numel, 7, 0, bench.stream());
+void bench_draws(Bench& bench, int64_t count, int64_t numel) {
+  const int64_t sets = bench.sets_for(4 * count * numel);
+  const auto to = buffers(sets, Element::f32, count * numel);
+  std::vector<Buffer> draws;
+  for (const Buffer& set : to) {
+    std::vector<PhiloxDraw> host;
+    for (int64_t i = 0; i < count; ++i) host.push_back({set.floats() + i * numel, static_cast<uint64_t>(i), 0});
+    draws.push_back(on_device(host));
+  }
+  bench.run(text("philox_normal", count, numel, 1, Element::f32), sets, 4 * count * numel, [&](int64_t set) {
+    philox_normal(static_cast<const PhiloxDraw*>(draws[static_cast<size_t>(set)].get()), count, numel, bench.stream());
   });
 }
 
@@ -155,7 +161,7 @@ int main(int argc, char** argv) try {
         }
       }
     }
-    bench_draws(bench, images.batch * images.pixels * 3);
+    bench_draws(bench, images.batch, images.pixels * 3);
   }
   struct Layer {
     int64_t pixels, channels;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/engine/device_runner.h"
+#include "core/engine/step_noise.h"
 
 namespace nd {
 
@@ -26,25 +27,13 @@ struct DeviceRunner::Bucket {
 
   bool guided() const { return rows_per_request(key) > 1; }
   int64_t rows() const { return x.size(0); }
-  /// Pinned memory of the host for a step's noise: one of two, which take turns. They and `noise` are made where a request
-  /// first draws torch's numbers.
-  const at::Tensor& next_noise_on_host() {
-    if (!noise.defined()) {
-      const std::vector<int64_t> sizes{size, shape[0], shape[1], shape[2]};
-      for (auto& host : noise_on_host) host = at::empty(sizes, at::dtype(at::kFloat).pinned_memory(true));
-      noise = at::empty(sizes, at::dtype(at::kFloat).device(x.device()));
-    }
-    return noise_on_host[noise_turn = 1 - noise_turn];
-  }
 
   BatchKey key;
   int64_t size;  // requests
   SampleShape shape;
   cuda::StepBuffer steps;
   at::Tensor x, timesteps, labels, scales;
-  std::array<at::Tensor, 2> noise_on_host;
-  at::Tensor noise;
-  size_t noise_turn = 0;
+  std::optional<StepNoise> noise;  // made where a request first draws torch's numbers
   std::unique_ptr<cuda::Graph> graph;
   int runs = 0;
   bool can_be_captured = true;

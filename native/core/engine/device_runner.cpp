@@ -51,7 +51,8 @@ void check_split(RunningRequest& request, int64_t out_channels) {
 
 DeviceRunner::DeviceRunner(const Denoiser& denoiser, int64_t least)
     : denoiser_(denoiser), target_(denoiser.target()), least_(least),
-      stream_(std::make_unique<cuda::OwnStream>(target_.device)), flight_(std::make_unique<Flight>(target_.device)) {
+      stream_(std::make_unique<cuda::OwnStream>(target_.device)), aside_(std::make_unique<cuda::Aside>(target_.device)),
+      flight_(std::make_unique<Flight>(target_.device)) {
   cuda::synchronize(target_.device);  // the weights may have been laid out on another stream
 }
 
@@ -191,8 +192,6 @@ double DeviceRunner::trial_once(const BatchKey& key, int64_t requests) {
   return flight_->last().land()->seconds;
 }
 
-/// Torch's numbers, drawn side by side into memory that one copy takes to the device. While it draws, the device has the
-/// step before.
 void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>& batch) {
   std::vector<RunningRequest*> drawing, drawing_on_device;
   for (auto* request : batch) {
@@ -204,11 +203,8 @@ void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>
   }
   for_each(drawing_on_device, Cores::one, [&](RunningRequest& request) { request.z = draw_step(request, target_); });
   if (drawing.empty()) return;
-  const auto& host = bucket.next_noise_on_host();
-  draw_rows(drawing, host, target_.dtype);
-  const auto count = static_cast<int64_t>(drawing.size());
-  bucket.noise.narrow(0, 0, count).copy_(host.narrow(0, 0, count), /*non_blocking=*/true);
-  for (size_t i = 0; i < drawing.size(); ++i) drawing[i]->z = bucket.noise.narrow(0, static_cast<int64_t>(i), 1);
+  if (!bucket.noise) bucket.noise.emplace(bucket.size, bucket.shape, target_.device, *aside_);
+  bucket.noise->draw(drawing, target_.dtype, *aside_);
 }
 
 /// The bucket's steps: those of the batch, then padding.

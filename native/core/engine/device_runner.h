@@ -72,6 +72,7 @@ class DeviceRunner {
   const ModelTarget target_;
   const int64_t least_;
   std::unique_ptr<cuda::OwnStream> stream_;  // goes after all that used it
+  std::unique_ptr<cuda::Aside> aside_;       // noise, on its way while a step runs
   std::unique_ptr<Flight> flight_;
   std::map<std::pair<BatchKey, int64_t>, std::unique_ptr<Bucket>> buckets_;
   uint64_t launches_ = 0;

@@ -60,6 +60,29 @@ void draw_together(const std::vector<RunningRequest*>& requests, const ModelTarg
   }
 }
 
+/// Philox's x_T, by one kernel.
+void draw_philox_together(const std::vector<RunningRequest*>& requests, const ModelTarget& target) {
+  for_each(requests, Cores::one, [&](RunningRequest& request) {
+    request.x = at::empty(sizes_of(request.asked), at::device(target.device).dtype(at::kFloat));
+  });
+  std::vector<kernels::cuda::PhiloxDraw> draws;
+  for (const auto* request : requests) {
+    if (!request->error) draws.push_back({request->x.mutable_data_ptr<float>(), *request->asked.philox_seed, 0});
+  }
+  const auto [channels, height, width] = requests.front()->asked.shape;
+  if (!draws.empty()) cuda::philox_normal(draws, channels * height * width, target.device);
+}
+
+/// What `work` throws is the error of each.
+void together(const std::vector<RunningRequest*>& requests, const std::function<void()>& work) {
+  if (requests.empty()) return;
+  try {
+    work();
+  } catch (...) {
+    for (auto* request : requests) request->error = std::current_exception();
+  }
+}
+
 bool share_a_generator(const std::vector<RunningRequest*>& requests) {
   std::vector<const void*> generators;
   for (const auto* request : requests) {
@@ -114,17 +137,8 @@ void begin_on_device(const std::vector<RunningRequest*>& requests, const ModelTa
     (!draws ? others : asked.philox_seed ? by_philox : on_host ? by_torch : others).push_back(request);
   }
   for_each(others, Cores::one, begin_one);
-  for_each(by_philox, Cores::one, [&](RunningRequest& request) {
-    auto x = at::empty(sizes_of(request.asked), at::device(target.device).dtype(at::kFloat));
-    cuda::philox_normal(x, *request.asked.philox_seed, 0);
-    request.x = std::move(x);
-  });
-  if (by_torch.empty()) return;
-  try {
-    draw_together(by_torch, target);
-  } catch (...) {
-    for (auto* request : by_torch) request->error = std::current_exception();
-  }
+  together(by_philox, [&] { draw_philox_together(by_philox, target); });
+  together(by_torch, [&] { draw_together(by_torch, target); });
 }
 
 void draw_rows(const std::vector<RunningRequest*>& requests, const at::Tensor& host, at::ScalarType dtype) {

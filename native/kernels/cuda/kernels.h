@@ -47,8 +47,14 @@ void gather_samples(const DeviceStep* steps, int64_t count, int64_t channels, in
 void fused_step(const DeviceStep* steps, int64_t count, int64_t channels, int64_t pixels, const ModelOutput& out,
                 Stream stream);
 
-/// The bits of kernels::philox_normal on the CPU.
-void philox_normal(float* to, int64_t numel, uint64_t seed, uint32_t draw, Stream stream);
+/// Where a draw goes; as in PhiloxKey.
+struct PhiloxDraw {
+  float* to;
+  uint64_t seed;
+  uint32_t draw;
+};
+/// Each of the draws, of `numel` elements. The bits of kernels::philox_normal on the CPU.
+void philox_normal(const PhiloxDraw* draws, int64_t count, int64_t numel, Stream stream);
 
 /// kernels::group_norm_nhwc of x + add. x may lie in two tensors that are side by side in its channels: up blocks so need no
 /// concatenation.

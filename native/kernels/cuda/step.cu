@@ -160,17 +160,21 @@ __global__ void __launch_bounds__(kThreads, 4)
   }
 }
 
-__global__ void __launch_bounds__(kThreads) normal_kernel(float* to, int64_t numel, uint64_t seed, uint32_t draw) {
-  const bool whole = aligned_16(to);
-  for (int64_t i = first_item(); i < groups_of(numel) * kQuarters; i += all_threads()) {
-    const int64_t group = i / kQuarters;
-    const int quarter = static_cast<int>(i % kQuarters);
-    float z[kRuns][kRun];
-    make_normals(group, quarter, seed, draw, z);
+__global__ void __launch_bounds__(kThreads) normal_kernel(const PhiloxDraw* draws, int64_t count, int64_t numel) {
+  for (int64_t sample = blockIdx.y; sample < count; sample += gridDim.y) {
+    const PhiloxDraw draw = draws[sample];
+    float* to = in_global(draw.to);
+    const bool whole = aligned_16(to);
+    for (int64_t i = first_item(); i < groups_of(numel) * kQuarters; i += all_threads()) {
+      const int64_t group = i / kQuarters;
+      const int quarter = static_cast<int>(i % kQuarters);
+      float z[kRuns][kRun];
+      make_normals(group, quarter, draw.seed, draw.draw, z);
 #pragma unroll
-    for (int j = 0; j < kRuns; ++j) {
-      const int64_t e = group * kPhiloxGroup + j * kRunStride + quarter * kRun;
-      put(to + e, numel - e, whole, z[j]);
+      for (int j = 0; j < kRuns; ++j) {
+        const int64_t e = group * kPhiloxGroup + j * kRunStride + quarter * kRun;
+        put(to + e, numel - e, whole, z[j]);
+      }
     }
   }
 }
@@ -228,10 +232,9 @@ void fused_step(const DeviceStep* steps, int64_t count, int64_t channels, int64_
   });
 }
 
-void philox_normal(float* to, int64_t numel, uint64_t seed, uint32_t draw, Stream stream) {
-  if (numel <= 0) return;
-  launch(normal_kernel, dim3(blocks_for(groups_of(numel) * kQuarters, kThreads)), kThreads, 0, stream, to, numel, seed,
-         draw);
+void philox_normal(const PhiloxDraw* draws, int64_t count, int64_t numel, Stream stream) {
+  if (count <= 0 || numel <= 0) return;
+  launch(normal_kernel, grid_for(groups_of(numel) * kQuarters, count, kThreads), kThreads, 0, stream, draws, count, numel);
 }
 
 }  // namespace nd::kernels::cuda

@@ -228,17 +228,24 @@ TEST("more samples than a grid has rows") {
   EXPECT(same(x.values(), expected));
 }
 
-TEST("the first draw has the CPU's bits") {
+TEST("draws have the CPU's bits, wherever they go") {
+  const PhiloxKey keys[] = {{0, 0}, {~uint64_t{0}, ~uint32_t{0}}, {0x243F6A88U, 7}};
   for (const int64_t numel : {1, 3, 15, 16, 17, 63, 64, 65, 100, 3072, 20'001}) {
+    std::vector<DeviceBuffer<float>> z;
+    std::vector<PhiloxDraw> draws;
     for (const size_t offset : {0, 1}) {
-      for (const PhiloxKey key : {PhiloxKey{0, 0}, PhiloxKey{~uint64_t{0}, ~uint32_t{0}}, PhiloxKey{0x243F6A88U, 7}}) {
-        std::vector<float> cpu(static_cast<size_t>(numel));
-        nd::kernels::philox_normal(cpu.data(), numel, key);
-        const DeviceBuffer<float> z(static_cast<size_t>(numel), offset);
-        philox_normal(z.get(), numel, key.seed, key.draw, nullptr);
-        EXPECT(same(z.values(), cpu));
-        EXPECT(z.margins_hold());
+      for (const PhiloxKey key : keys) {
+        z.emplace_back(static_cast<size_t>(numel), offset);
+        draws.push_back({z.back().get(), key.seed, key.draw});
       }
+    }
+    const DeviceBuffer<PhiloxDraw> on_device(draws);
+    philox_normal(on_device.get(), static_cast<int64_t>(draws.size()), numel, nullptr);
+    for (size_t i = 0; i < draws.size(); ++i) {
+      std::vector<float> cpu(static_cast<size_t>(numel));
+      nd::kernels::philox_normal(cpu.data(), numel, {draws[i].seed, draws[i].draw});
+      EXPECT(same(z[i].values(), cpu));
+      EXPECT(z[i].margins_hold());
     }
   }
 }
@@ -281,5 +288,6 @@ TEST("no samples and no elements launch nothing") {
   fused_step(nullptr, 0, 3, 64, {nullptr, Element::f32, 0, 0, 0}, nullptr);
   fused_step(nullptr, 2, 3, 0, {nullptr, Element::f32, 0, 0, 0}, nullptr);
   gather_samples(nullptr, 0, 3, 64, Element::f32, nullptr, nullptr, nullptr);
-  philox_normal(nullptr, 0, 1, 1, nullptr);
+  philox_normal(nullptr, 0, 64, nullptr);
+  philox_normal(nullptr, 2, 0, nullptr);
 }
