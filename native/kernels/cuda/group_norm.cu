@@ -23,6 +23,7 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
   auto* groups = reinterpret_cast<GroupStatistics*>(scratch + 2 * kParts * s.threads);
+  auto* of_blocks = reinterpret_cast<float*>(groups + s.slice_groups);
   const Piece piece(work);
   const At place(work, piece);
   const float count = static_cast<float>(piece.pixels) * static_cast<float>(s.group_channels);
@@ -31,7 +32,7 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   const auto each = [&](const auto& visit) {
 #pragma unroll
     for (int j = 0; j < kHeld; ++j) {
-      if (j * s.rows < place.left) visit(j, held[j]);
+      if (j * place.rows < place.left) visit(j, held[j]);
     }
   };
   const auto keep_packed = [&] {
@@ -47,7 +48,12 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   float pivot[kParts];
   if constexpr (sizeof(T) == 2) {
 #pragma unroll
-    for (int k = 0; k < kParts; ++k) pivot[k] = pivot_of<At::kPartChannels>(work, piece, quotient(place.column * kParts + k, work.by_parts));
+    for (int k = 0; k < kParts; ++k) {
+      const int part = place.column * kParts + k, group = quotient(part, work.by_parts);
+      pivot[k] = pivot_of<At::kPartChannels>(work, piece, group);
+      // Later y may be there, of another block of the cluster.
+      if (place.row == 0 && group < piece.groups && part == group * work.parts_of_group) groups[group].pivot = pivot[k];
+    }
   } else {
     float sums[kParts][1] = {}, pixels = 0;
     each([&](int, const Held<T, kVector>& x) {
@@ -61,7 +67,7 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
     for (int k = 0; k < kParts; ++k) {
       sums[k][0] = fmaf(pixels, pairwise<At::kPartChannels>([&](int i) { return shift[i]; }, k * At::kPartChannels), sums[k][0]);
     }
-    sum_groups(work, piece, place.column, sums, scratch, [&](int group, const float (&sum)[1]) {
+    sum_groups(work, piece, place.column, sums, scratch, of_blocks + 2 * s.slice_groups, [&](int group, const float (&sum)[1]) {
       groups[group].pivot = sum[0] / count;
     });
     if (place.left > 0) {
@@ -86,9 +92,8 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
       sum[1] = fmaf(d, d, sum[1]);
     }
   });
-  sum_groups(work, piece, place.column, both, scratch, [&](int group, const float (&sum)[2]) {
+  sum_groups(work, piece, place.column, both, scratch, of_blocks, [&](int group, const float (&sum)[2]) {
     GroupStatistics& of = groups[group];
-    if constexpr (sizeof(T) == 2) of.pivot = pivot_of<At::kPartChannels>(work, piece, group);
     of.correction = sum[0] / count;
     float squares = fmaf(-sum[0], of.correction, sum[1]);
     if (squares < 0.0F) squares = 0.0F;  // NaN stays
@@ -98,7 +103,7 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
           of.pivot + of.correction, squares};
     }
   });
-  if (work.moments != nullptr || place.left == 0) return;
+  if (work.moments != nullptr) return;
   keep_packed();
 
   // 3. y
@@ -116,11 +121,14 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
     }
     each([&](int j, const Held<T, kVector>& y) { y.store(place.y + j * place.y_step); });
   };
-  if (work.parameters.activation == NormActivation::silu) {
-    write([](float v) { return silu<T>(v); });
-  } else {
-    write([](float v) { return v; });
+  if (place.left > 0) {
+    if (work.parameters.activation == NormActivation::silu) {
+      write([](float v) { return silu<T>(v); });
+    } else {
+      write([](float v) { return v; });
+    }
   }
+  if (s.cluster > 1) cluster_meet();  // nobody reads this block's sums any more
 }
 
 struct CountedMoments {
@@ -221,7 +229,9 @@ Slices checked_slices(const GroupNormCall& call, int64_t vector) {
   if (shape.groups <= 0 || shape.channels % shape.groups != 0) {
     fail(ErrorCode::shape, "group_norm: ", shape.channels, " channels in ", shape.groups, " groups");
   }
-  const Slices slices = slices_of(shape, bytes_of(call.element), vector, call.chunk_pixels);
+  const bool clusters = overlaps(reinterpret_cast<const void*>(piece_kernel<float, 4, 1, kHeldPixels[0]>));
+  const int64_t most_cluster = !clusters ? 1 : call.most_cluster == 0 ? kMostCluster : std::min<int64_t>(call.most_cluster, kMostCluster);
+  const Slices slices = slices_of(shape, bytes_of(call.element), vector, call.chunk_pixels, {processors(), most_cluster});
   if (slices.chunk_pixels == 0) {
     fail(ErrorCode::shape, "group_norm: a block holds no pixel of a group of ", slices.group_channels, " channels");
   }
@@ -235,16 +245,16 @@ void run(Work<T> work, Stream stream) {
   const Slices& s = work.slices;
   work.parts_of_group = s.group_channels / (kVector / kParts);
   work.by_parts = divisor(work.parts_of_group);
-  const int64_t items = work.shape.batch * s.chunks * s.slices;
+  const int64_t items = work.shape.batch * s.chunks * s.slices * s.cluster;
   if (items > kMostBlocks) fail(ErrorCode::shape, "group_norm: ", work.shape.batch, " samples are too many for one call");
   const dim3 grid(static_cast<unsigned>(items));
   const auto groups = static_cast<size_t>(s.slice_groups);
-  const size_t shared = static_cast<size_t>(2 * kParts * s.threads) * sizeof(float) + groups * sizeof(GroupStatistics);
+  const size_t shared = static_cast<size_t>(2 * kParts * s.threads) * sizeof(float) + groups * (sizeof(GroupStatistics) + 3 * sizeof(float));
   static_assert(std::size(kHeldPixels) == 3);
   const auto piece = s.held == kHeldPixels[0]   ? piece_kernel<T, kVector, kParts, kHeldPixels[0]>
                      : s.held == kHeldPixels[1] ? piece_kernel<T, kVector, kParts, kHeldPixels[1]>
                                                 : piece_kernel<T, kVector, kParts, kHeldPixels[2]>;
-  launch_overlapping(piece, grid, s.threads, shared, stream, work);
+  launch_clusters(piece, grid, s.cluster, s.threads, shared, stream, work);
   if (work.moments == nullptr) return;
   const size_t apply_shared = groups * (kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics));
   launch_overlapping(apply_kernel<T, kVector, kParts>, grid, s.threads, apply_shared, stream, work);
@@ -269,9 +279,10 @@ void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspa
     const Work<T> work{static_cast<const T*>(x), static_cast<const T*>(call.second), first_channels_of(call),
                        static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices, 0, {},
                        slices.chunks > 1 ? static_cast<Moments*>(workspace) : nullptr};
+    const int64_t part = part_channels(slices.group_channels, vector);
     if (vector == 1) return run<T, 1, 1>(work, stream);
-    if (slices.group_channels % whole == 0) return run<T, whole, 1>(work, stream);
-    if (whole == 8 && slices.group_channels % 4 == 0) return run<T, whole, whole / 4>(work, stream);
+    if (part == whole) return run<T, whole, 1>(work, stream);
+    if (part == 4) return run<T, whole, whole / 4>(work, stream);
     return run<T, whole, whole>(work, stream);
   });
 }

@@ -23,16 +23,18 @@ struct Work {
   Moments* moments;  // [batch, chunks, groups]; null where a block has all pixels
 };
 
-/// A block's piece of work.
+/// A cluster's piece of work, and the block's place in it.
 struct Piece {
   int sample, chunk, first_group, first_channel, first_pixel;
   int groups, channels, pixels;
+  int rank;
 
   /// Slices side by side first: they share cache lines.
   template <typename T>
   __device__ explicit Piece(const Work<T>& work) {
     const Slices& s = work.slices;
-    const int item = static_cast<int>(blockIdx.x), of_slices = quotient(item, s.by_slices);
+    const int block = static_cast<int>(blockIdx.x), item = quotient(block, s.by_cluster), of_slices = quotient(item, s.by_slices);
+    rank = block - item * s.cluster;
     const int slice = item - of_slices * s.slices;
     sample = quotient(of_slices, s.by_chunks);
     chunk = of_slices - sample * s.chunks;
@@ -45,26 +47,29 @@ struct Piece {
   }
 };
 
-/// A thread's place in a piece: one vector's channels, at every `rows`-th pixel. Its channels fall into kParts parts, each of
-/// one group.
+/// A thread's place in a piece: one vector's channels, at every pixel that is as many rows further as the cluster has. Its channels
+/// fall into kParts parts, each of one group.
 template <typename T, int kVector, int kParts>
 struct Place {
   static constexpr int kPartChannels = kVector / kParts;
 
-  int column, channel;
+  int row, column, channel;
+  int rows;    // of the cluster; row is the block's
   int left;    // pixels from its first one on; 0: it fills up the block
   const T* x;  // at its first pixel
   T* y;
   int x_step, y_step;  // from one of its pixels to the next
 
   __device__ Place(const Work<T>& work, const Piece& piece) {
-    const int thread = static_cast<int>(threadIdx.x), rows = work.slices.rows;
-    const int row = quotient(thread, work.slices.by_columns);
+    const int thread = static_cast<int>(threadIdx.x);
+    row = quotient(thread, work.slices.by_columns);
+    const int of_cluster = piece.rank * work.slices.rows + row;
+    rows = work.slices.cluster * work.slices.rows;
     column = thread - row * work.slices.columns;
     channel = piece.first_channel + column * kVector;
-    left = row < rows && column * kVector < piece.channels ? max(piece.pixels - row, 0) : 0;
+    left = row < work.slices.rows && column * kVector < piece.channels ? max(piece.pixels - of_cluster, 0) : 0;
     const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
-    const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + row;
+    const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + of_cluster;
     const bool in_first = channel < first || left == 0;
     const int width = in_first ? first : channels - first;
     x = (in_first ? work.x + channel : work.second + (channel - first)) + pixel * width;
@@ -118,18 +123,35 @@ __device__ __forceinline__ float pivot_of(const Work<T>& work, const Piece& piec
   return pairwise<kCount>([&](int i) { return x[i] + added[i]; }, 0) / static_cast<float>(kCount);
 }
 
-/// Lanes that share a group's last sums.
-constexpr int kTeam = 8;
+/// visit(a group of the slice, the lane) by 2^lane_bits neighbours of a warp for each group; whole warps come, with groups that the
+/// slice does not have among them.
+template <typename Visit>
+__device__ __forceinline__ void each_group(const Slices& s, const Piece& piece, int lane_bits, const Visit& visit) {
+  const int thread = static_cast<int>(threadIdx.x), in_warp = thread % kWarp;
+  for (int first = (thread - in_warp) >> lane_bits; first < piece.groups; first += s.threads >> lane_bits) {
+    visit(first + (in_warp >> lane_bits), in_warp & ((1 << lane_bits) - 1));
+  }
+}
 
-/// finish(group, sums) for every group of the slice, by one thread each, with the sums over the block. In an order that is the
-/// shape's. scratch: kSums·kParts floats for each thread.
+/// The sums over 2^lane_bits neighbours, to each of them: by pairs, then of pairs.
+template <int kSums>
+__device__ __forceinline__ void sum_lanes(float (&sum)[kSums], int lane_bits) {
+  for (int other = 1; other < 1 << lane_bits; other *= 2) {
+#pragma unroll
+    for (int n = 0; n < kSums; ++n) sum[n] += __shfl_xor_sync(~0U, sum[n], other);
+  }
+}
+
+/// finish(group, sums) for every group of the slice, by one thread of each block, with the sums over the cluster. Rows are summed
+/// by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
+/// for each thread; of_blocks: kSums for each group, which the cluster's blocks read until they have all met again.
 template <int kParts, int kSums, typename T, typename Finish>
 __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& piece, int column, float (&sums)[kParts][kSums],
-                                           float* scratch, const Finish& finish) {
+                                           float* scratch, float* of_blocks, const Finish& finish) {
   const Slices& s = work.slices;
   const int thread = static_cast<int>(threadIdx.x), width = s.columns * kParts;
-  // 1. the pixels of a warp
-  for (int other = kWarp / 2; other >= s.columns; other /= 2) {
+  // 1. the rows of a warp
+  for (int other = s.columns; other < kWarp; other *= 2) {
 #pragma unroll
     for (int k = 0; k < kParts; ++k) {
 #pragma unroll
@@ -137,7 +159,6 @@ __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& pie
     }
   }
   const bool shares = s.columns < kWarp;
-  const int lines = shares ? s.threads / kWarp : s.rows;  // of sums, each for all columns
   const int line = shares ? thread / kWarp : quotient(thread, s.by_columns);
   if (shares ? thread % kWarp < s.columns : line < s.rows) {
 #pragma unroll
@@ -148,24 +169,34 @@ __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& pie
   }
   __syncthreads();
   // 2. a group's parts in all lines
-  for (int first = 0; first < piece.groups * kTeam; first += s.threads) {
-    const int group = (first + thread) / kTeam, member = thread % kTeam;
+  const int lines = s.lines, lane_bits = lines > 8 ? 5 : 3;
+  each_group(s, piece, lane_bits, [&](int group, int lane) {
     float sum[kSums] = {};
-    if (group < piece.groups) {
-      for (int at = member; at < lines; at += kTeam) {
-        const float* of_line = scratch + (at * width + group * work.parts_of_group) * kSums;
-        for (int part = 0; part < work.parts_of_group; ++part) {
+    for (int at = lane; at < lines && group < piece.groups; at += 1 << lane_bits) {
+      const float* of_line = scratch + (at * width + group * work.parts_of_group) * kSums;
+      for (int part = 0; part < work.parts_of_group; ++part) {
 #pragma unroll
-          for (int n = 0; n < kSums; ++n) sum[n] += of_line[part * kSums + n];
-        }
+        for (int n = 0; n < kSums; ++n) sum[n] += of_line[part * kSums + n];
       }
     }
+    sum_lanes(sum, lane_bits);
+    if (group >= piece.groups || lane != 0) return;
+    if (s.cluster == 1) return finish(group, sum);
 #pragma unroll
-    for (int other = kTeam / 2; other > 0; other /= 2) {
+    for (int n = 0; n < kSums; ++n) of_blocks[group * kSums + n] = sum[n];
+  });
+  // 3. the cluster's blocks
+  if (s.cluster > 1) {
+    cluster_meet();
+    each_group(s, piece, kClusterBits, [&](int group, int lane) {
+      float sum[kSums] = {};
+      if (group < piece.groups && lane < s.cluster) {
 #pragma unroll
-      for (int n = 0; n < kSums; ++n) sum[n] += __shfl_xor_sync(~0U, sum[n], other);
-    }
-    if (group < piece.groups && member == 0) finish(group, sum);
+        for (int n = 0; n < kSums; ++n) sum[n] = read_of_block(of_blocks + group * kSums + n, lane);
+      }
+      sum_lanes(sum, kClusterBits);
+      if (group < piece.groups && lane == 0) finish(group, sum);
+    });
   }
   __syncthreads();
 }

@@ -4,13 +4,15 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <numeric>
+#include <optional>
 
 #include "kernels/cuda/divisor.h"
 #include "kernels/cuda/kernels.h"
 
 /// How group_norm cuts its work: a block has whole groups of a sample, over all pixels or a chunk of them, and holds them in its
-/// threads' registers. Depends on the shape alone, and so does the order of a sample's sums.
+/// threads' registers. The order of a sample's sums depends on its shape and on the device alone.
 namespace nd::kernels::cuda {
 
 /// What a chunk's group has: Σ over its pixels and channels.
@@ -23,10 +25,14 @@ struct GroupStatistics {
 };
 
 constexpr int kWarp = 32;
-/// Pixels that a thread holds: as few as a block of some warps allows, for each costs the thread time, and each thread its own.
-constexpr int kHeldPixels[] = {2, 4, 8}, kSomeThreads = 128;
+/// Pixels that a thread holds: as few as some rows of threads allow, for each costs the thread time, and each thread its own.
+constexpr int kHeldPixels[] = {2, 4, 8}, kFewRows = 64, kFewThreads = 128;
 /// Of a block; more for a group that is wider than that, whose threads hold fewer pixels.
 constexpr int kMostThreads = 512, kMostHeld = 8, kMostWideThreads = 1024, kMostWideHeld = 4;
+/// Of a block: the latency of some, the throughput of several on a processor, and what it can hold.
+constexpr int kFewVectors = 1024, kSomeVectors = 2048, kMostVectors = kMostThreads * kMostHeld;
+/// Blocks that can share an image: a cluster, whose blocks read each other's memory.
+constexpr int kClusterBits = 3, kMostCluster = 1 << kClusterBits;
 
 struct Slices {
   int group_channels;
@@ -34,8 +40,15 @@ struct Slices {
   int chunk_pixels, chunks;  // the last chunk may have fewer pixels; 0: a group is wider than a block
   int columns;  // of threads: a pixel's vectors, filled up to a power of two where several pixels share a warp
   int rows, held, threads;  // of threads, pixels that each of them holds, threads in all
+  int cluster;  // blocks that have a chunk's rows in turn, a power of two
+  int lines;    // of a block's sums, each for all columns
   int pivot_pixel;  // of a chunk, if it has as many
-  Divisor by_slices, by_chunks, by_columns;
+  Divisor by_slices, by_chunks, by_columns, by_cluster;
+};
+
+/// What the cut may go by, beside the shape: its bits are the same for all processors.
+struct Processors {
+  int64_t count, most_cluster;
 };
 
 /// Groups that are together at least `bytes` of a pixel and begin where a vector does.
@@ -44,45 +57,113 @@ inline int64_t groups_of_width(int64_t bytes, int64_t group_bytes, int64_t vecto
   return std::min((bytes + group_bytes * whole - 1) / (group_bytes * whole) * whole, groups);
 }
 
-/// `vector`: channels of an access. `most_pixels`: of a chunk, 0: as many as a block holds.
-inline Slices slices_of(GroupNormShape shape, int64_t element_bytes, int64_t vector, int64_t most_pixels) {
-  Slices s{};
-  const int64_t group_channels = shape.channels / shape.groups;
-  s.group_channels = static_cast<int>(group_channels);
-  const auto widen = [&](int64_t bytes) {
-    const int64_t groups = groups_of_width(bytes, group_channels * element_bytes, vector * element_bytes, shape.groups);
-    const auto vectors = static_cast<uint64_t>(groups * group_channels / vector);
-    s.slice_groups = static_cast<int>(groups);
-    s.slices = static_cast<int>((shape.groups + groups - 1) / groups);
-    s.columns = static_cast<int>(vectors <= kWarp ? std::bit_ceil(vectors) : vectors);
-  };
-  // A sector of 32 bytes at least; of small images more, until a block has some warps.
-  constexpr int64_t few_vectors = 256;
-  int64_t bytes = 32;
-  for (widen(bytes); s.columns * shape.pixels < few_vectors && s.slice_groups < shape.groups; widen(bytes)) bytes *= 2;
-  const auto most = [&] {
-    const bool wide = s.columns > kMostThreads;
-    return wide ? int64_t{kMostWideThreads / s.columns} * kMostWideHeld : int64_t{kMostThreads / s.columns} * kMostHeld;
-  };
-  int64_t pixels = most();
-  if (shape.pixels > pixels || (most_pixels > 0 && shape.pixels > most_pixels)) {
+/// Channels of a vector that are of one group, of all vectors alike.
+inline int64_t part_channels(int64_t group_channels, int64_t vector) {
+  return group_channels % vector == 0 ? vector : vector == 8 && group_channels % 4 == 0 ? 4 : 1;
+}
+
+/// How a shape is cut. Wide slices read memory by whole lines; narrow ones give a small batch to more processors.
+class Cut {
+ public:
+  Cut(GroupNormShape shape, int64_t element_bytes, int64_t vector, int64_t most_cluster)
+      : shape_(shape), element_bytes_(element_bytes), vector_(vector), most_cluster_(most_cluster) {
+    slices.group_channels = static_cast<int>(shape.channels / shape.groups);
+  }
+
+  /// The whole image, by the smallest cluster whose blocks hold no more than `most_vectors`; false where there is none.
+  bool whole(int64_t bytes, int64_t most_vectors) {
+    constexpr int64_t some_vectors = 256;  // of small images more, until a block has some warps
+    for (widen(bytes); slices.columns * shape_.pixels < some_vectors && slices.slice_groups < shape_.groups; widen(bytes)) bytes *= 2;
+    hold(shape_.pixels, kFewRows);
+    const int rows = slices.rows;
+    for (int cluster = 1; cluster <= most_cluster_ && cluster <= rows; cluster *= 2) {
+      slices.cluster = cluster;
+      slices.rows = (rows + cluster - 1) / cluster;
+      const int64_t threads = int64_t{slices.columns} * slices.rows;
+      if (threads <= kMostThreads && threads * slices.held <= most_vectors) return finish(shape_.pixels);
+    }
+    return false;
+  }
+
+  /// In chunks of `most_pixels`, 0: of as many as a block holds.
+  void in_chunks(int64_t most_pixels) {
     widen(64);
-    pixels = most_pixels > 0 ? std::min(most(), most_pixels) : most();
+    const bool wide = slices.columns > kMostThreads;
+    int64_t pixels = wide ? int64_t{kMostWideThreads / slices.columns} * kMostWideHeld : int64_t{kMostThreads / slices.columns} * kMostHeld;
+    if (most_pixels > 0) pixels = std::min(pixels, most_pixels);
+    pixels = std::min(pixels, shape_.pixels);
+    slices.chunk_pixels = static_cast<int>(pixels);
+    if (pixels == 0) return;
+    hold(pixels, kFewThreads / slices.columns);
+    if (wide) slices.held = kMostWideHeld, slices.rows = static_cast<int>((pixels + kMostWideHeld - 1) / kMostWideHeld);
+    slices.cluster = 1;
+    finish(pixels);
   }
-  pixels = std::min(pixels, shape.pixels);
-  s.chunk_pixels = static_cast<int>(pixels);
-  if (pixels == 0) return s;
-  s.chunks = static_cast<int>((shape.pixels + pixels - 1) / pixels);
-  // In the middle of a square image: an image's border is unlike the rest.
-  s.pivot_pixel = static_cast<int>((static_cast<double>(pixels) + std::sqrt(static_cast<double>(pixels))) / 2);
-  for (const int held : kHeldPixels) {
-    s.held = held;
-    s.rows = (s.chunk_pixels + held - 1) / held;
+
+  /// Whether its sums come in one order however it is cut: by pairs of rows, then of pairs of them, to the end.
+  bool sums_by_pairs() const {
+    const auto rows = static_cast<uint64_t>(slices.rows) * static_cast<uint64_t>(slices.cluster);
+    return std::has_single_bit(rows) && slices.lines <= kWarp && part_channels(slices.group_channels, vector_) == slices.group_channels;
+  }
+
+  int64_t blocks() const { return shape_.batch * slices.chunks * slices.slices * slices.cluster; }
+
+  Slices slices{};
+
+ private:
+  void widen(int64_t bytes) {
+    const int64_t groups = groups_of_width(bytes, slices.group_channels * element_bytes_, vector_ * element_bytes_, shape_.groups);
+    const auto vectors = static_cast<uint64_t>(groups * slices.group_channels / vector_);
+    slices.slice_groups = static_cast<int>(groups);
+    slices.slices = static_cast<int>((shape_.groups + groups - 1) / groups);
+    slices.columns = static_cast<int>(vectors <= kWarp ? std::bit_ceil(vectors) : vectors);
+  }
+
+  void hold(int64_t pixels, int64_t few_rows) {
+    for (const int held : kHeldPixels) {
+      slices.held = held;
+      slices.rows = static_cast<int>((pixels + held - 1) / held);
+      if (slices.rows <= few_rows) break;
+    }
+  }
+
+  bool finish(int64_t pixels) {
+    Slices& s = slices;
+    s.chunk_pixels = static_cast<int>(pixels);
+    s.chunks = static_cast<int>((shape_.pixels + pixels - 1) / pixels);
     s.threads = (s.columns * s.rows + kWarp - 1) / kWarp * kWarp;
-    if (s.threads <= kSomeThreads || (s.columns > kMostThreads && held == kMostWideHeld)) break;
+    s.lines = s.columns < kWarp ? s.threads / kWarp : s.rows;
+    // In the middle of a square image: an image's border is unlike the rest.
+    s.pivot_pixel = static_cast<int>((static_cast<double>(pixels) + std::sqrt(static_cast<double>(pixels))) / 2);
+    s.by_slices = divisor(s.slices), s.by_chunks = divisor(s.chunks), s.by_columns = divisor(s.columns), s.by_cluster = divisor(s.cluster);
+    return true;
   }
-  s.by_slices = divisor(s.slices), s.by_chunks = divisor(s.chunks), s.by_columns = divisor(s.columns);
-  return s;
+
+  GroupNormShape shape_;
+  int64_t element_bytes_, vector_, most_cluster_;
+};
+
+/// `vector`: channels of an access. `most_pixels`: of a chunk, 0: as many as a block holds.
+inline Slices slices_of(GroupNormShape shape, int64_t element_bytes, int64_t vector, int64_t most_pixels, Processors processors) {
+  const auto first_of = [&](std::initializer_list<int64_t> widths, std::initializer_list<int64_t> vectors) -> std::optional<Cut> {
+    if (most_pixels > 0 && shape.pixels > most_pixels) return std::nullopt;
+    for (const int64_t bytes : widths) {
+      for (const int64_t most : vectors) {
+        Cut cut(shape, element_bytes, vector, processors.most_cluster);
+        if (cut.whole(bytes, most)) return cut;
+      }
+    }
+    return std::nullopt;
+  };
+  const auto wide = first_of({128, 64, 32}, {kSomeVectors, kMostVectors});
+  if (!wide) {
+    Cut cut(shape, element_bytes, vector, processors.most_cluster);
+    cut.in_chunks(most_pixels);
+    return cut.slices;
+  }
+  const auto narrow = first_of({32}, {kFewVectors, kSomeVectors, kMostVectors});
+  const bool few = narrow && narrow->sums_by_pairs() && wide->sums_by_pairs() && wide->blocks() < processors.count;
+  return (few ? narrow : wide)->slices;
 }
 
 }  // namespace nd::kernels::cuda

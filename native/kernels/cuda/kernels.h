@@ -67,6 +67,7 @@ struct GroupNormCall {
   const void* second = nullptr;  // [batch, pixels, channels − first_channels], or null: x has all
   int64_t first_channels = 0;    // of x, where there is a second
   int64_t chunk_pixels = 0;      // of a block at most; 0: as many as it holds
+  int64_t most_cluster = 0;      // blocks that share an image at most; 0: as many as the device allows
 };
 /// Bytes of workspace that it takes: 0 where a block holds an image's slice of groups.
 size_t group_norm_workspace(const GroupNormCall& call, const void* x, const void* y);

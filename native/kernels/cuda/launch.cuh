@@ -33,6 +33,33 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 #endif
 }
 
+// Blocks of a cluster run at once, on processors near each other, and read each other's shared memory (CUDA C++ Programming Guide,
+// "Distributed Shared Memory"); from compute capability 9 on.
+
+/// The cluster's threads meet, and see what each wrote to shared memory before.
+__device__ __forceinline__ void cluster_meet() {
+#ifndef __CUDACC__
+  emulation::cluster_meet();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+/// What the block of that rank has at the same place of its shared memory.
+__device__ __forceinline__ float read_of_block(const float* mine, int rank) {
+#ifndef __CUDACC__
+  return *emulation::of_block(mine, rank);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(mine));
+  uint32_t there;
+  float v;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(at), "r"(rank));
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(there) : "memory");
+  return v;
+#else
+  return *mine;  // such a launch has clusters of one
+#endif
+}
+
 /// p, which lies in global memory or is null: of a pointer read from memory the compiler does not know.
 template <typename T>
 __device__ __forceinline__ T* in_global(T* p) {
@@ -66,6 +93,13 @@ inline void allow_shared(const void* kernel, size_t bytes) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), "shared memory");
 }
 
+inline int64_t processors() {
+  int device = 0, count = 0;
+  check(cudaGetDevice(&device), "device");
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "processors");
+  return count;
+}
+
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Stream stream,
             const Arguments&... arguments) {
@@ -73,7 +107,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared
 #ifdef __CUDACC__
   kernel<<<grid, threads, shared, stream>>>(arguments...);
 #else
-  emulation::run(grid, threads, shared, [&] { kernel(arguments...); });
+  emulation::run(grid, threads, shared, 1, [&] { kernel(arguments...); });
 #endif
   check(cudaGetLastError(), "launch");
 }
@@ -96,9 +130,11 @@ __device__ __forceinline__ void wait_for_previous() {
 #endif
 }
 
-#ifdef __CUDACC__
-/// Whether the device overlaps kernels, and the code that it runs of this one waits. Not where captures of such launches have
-/// been seen to fail (compute capability 12).
+/// Whether the device overlaps kernels and has clusters, and the code that it runs of this one knows both. Not where captures of
+/// such launches have been seen to fail (compute capability 12).
+#ifndef __CUDACC__
+inline bool overlaps(const void*) { return true; }
+#else
 inline bool overlaps(const void* kernel) {
   int device = 0, major = 0;
   check(cudaGetDevice(&device), "device");
@@ -115,24 +151,34 @@ inline bool overlaps(const void* kernel) {
 }
 #endif
 
-/// A kernel that calls wait_for_previous.
+/// A kernel that calls wait_for_previous, in clusters of so many blocks along x: of 1 unless overlaps() says yes.
 template <typename... Parameters, typename... Arguments>
-void launch_overlapping(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Stream stream,
-                        const Arguments&... arguments) {
+void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int threads, size_t shared, Stream stream,
+                     const Arguments&... arguments) {
 #ifdef __CUDACC__
   if (overlaps(reinterpret_cast<const void*>(kernel))) {
     allow_shared(reinterpret_cast<const void*>(kernel), shared);
-    cudaLaunchAttribute attribute{};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2]{};
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim.x = static_cast<unsigned>(cluster), attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
     cudaLaunchConfig_t config{};
     config.gridDim = grid, config.blockDim = dim3(static_cast<unsigned>(threads)), config.dynamicSmemBytes = shared;
-    config.stream = stream, config.attrs = &attribute, config.numAttrs = 1;
+    config.stream = stream, config.attrs = attributes, config.numAttrs = cluster > 1 ? 2 : 1;
     cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
     return check(cudaGetLastError(), "launch");
   }
-#endif
   launch(kernel, grid, threads, shared, stream, arguments...);
+#else
+  emulation::run(grid, threads, shared, cluster, [&] { kernel(arguments...); });
+#endif
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch_overlapping(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Stream stream,
+                        const Arguments&... arguments) {
+  launch_clusters(kernel, grid, 1, threads, shared, stream, arguments...);
 }
 
 }  // namespace nd::kernels::cuda

@@ -162,13 +162,6 @@ __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant
   finish<Tile>(work, shared, first_row, first_out);
 }
 
-int processors() {
-  int device = 0, count = 0;
-  check(cudaGetDevice(&device), "device");
-  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "processors");
-  return count;
-}
-
 /// visit(a tile, the grid of them): the largest of which there are enough, else the smallest that fits.
 template <typename T, typename Visit>
 void with_tile(const Work<T>& work, int64_t enough, const Visit& visit) {

@@ -107,21 +107,48 @@ TEST("rows to add and to modulate by may be columns of a wider table") {
   }
 }
 
-TEST("a sample's bits do not depend on its neighbours") {
-  for (const int64_t chunk : {int64_t{0}, kChunk}) {
-    const Case c{.shape = {4, 70, 96, 24}, .element = Element::bf16, .modulated = true, .silu = true, .added = true,
-                 .chunk = chunk};
+TEST("a sample's bits do not depend on its neighbours, nor on how many they are") {
+  // The last ones are so many that they are cut otherwise than each of them alone.
+  const Case cases[] = {
+      {.shape = {4, 70, 96, 24}, .element = Element::bf16, .modulated = true},
+      {.shape = {4, 70, 96, 24}, .element = Element::bf16, .modulated = true, .chunk = kChunk},
+      {.shape = {150, 64, 256, 32}, .element = Element::bf16},
+      {.shape = {20, 1024, 128, 32}, .element = Element::f16},
+      {.shape = {20, 1024, 128, 32}},
+      // Whose sums would come in another order.
+      {.shape = {50, 64, 512, 32}, .element = Element::bf16},
+      {.shape = {20, 1000, 128, 32}, .element = Element::f16},
+  };
+  for (Case c : cases) {
+    c.silu = c.added = true;
     const Inputs in = make_inputs(c);
     const auto whole = run(c, in);
-    for (int64_t b = 0; b < c.shape.batch; ++b) {
+    expect_near(c, whole, reference(c, in), tolerance_of(c.element));
+    const int64_t samples = c.shape.batch;
+    for (const int64_t b : {int64_t{0}, int64_t{1}, samples / 2, samples - 1}) {
       const auto part = [&](const std::vector<float>& v) {
-        const auto size = static_cast<int64_t>(v.size()) / c.shape.batch;
+        const auto size = static_cast<int64_t>(v.size()) / samples;
         return std::vector<float>(v.begin() + b * size, v.begin() + (b + 1) * size);
       };
       Case one = c;
       one.shape.batch = 1;
       const Inputs alone{part(in.x), in.gamma, in.beta, part(in.scale), part(in.shift), part(in.add)};
       EXPECT(values::same(run(one, alone), part(whole)));
+    }
+  }
+}
+
+TEST("images that blocks share, and the same where no block may") {
+  const GroupNormShape shapes[] = {{1, 1024, 128, 32}, {1, 1024, 384, 32}, {1, 2304, 64, 8}, {2, 4096, 32, 8}, {1, 1500, 40, 4}, {1, 16384, 16, 2}};
+  for (const GroupNormShape& shape : shapes) {
+    for (const Element element : values::kElements) {
+      Case c{.shape = shape, .element = element, .modulated = true, .silu = true, .added = true, .in_place = element == Element::f16};
+      const Inputs in = make_inputs(c);
+      const auto exact = reference(c, in);
+      for (const int64_t most_cluster : {0, 2, 1}) {
+        c.most_cluster = most_cluster;
+        expect_near(c, run(c, in), exact, tolerance_of(c.element));
+      }
     }
   }
 }

@@ -21,7 +21,7 @@ struct dim3 {
 };
 inline dim3 threadIdx{0}, blockIdx{0}, blockDim, gridDim;
 
-// A launch on the CPU: blocks one after another, the threads of a block as contexts of one thread. A GPU promises no order
+// A launch on the CPU: clusters of blocks one after another, the threads of one as contexts of one thread. A GPU promises no order
 // between two barriers, so it is drawn: that of the blocks, and that of the threads which a barrier lets go on, of which each
 // then runs as far ahead of the others as it can. What lacks a barrier comes out wrong.
 namespace emulation {
@@ -45,9 +45,9 @@ inline std::vector<unsigned> shuffled(size_t count) {
   return items;
 }
 
-class Block;
+class Cluster;
 /// Of which a thread now runs; null where its threads run one by one, as those of a launch without shared memory do.
-inline Block* block = nullptr;
+inline Cluster* cluster = nullptr;
 
 /// Where so many threads meet.
 class Barrier {
@@ -68,37 +68,55 @@ struct Warp {
   uint32_t fragments[32][6] = {};
 };
 
-class Block {
+/// A block's own.
+struct Block {
+  Block(size_t threads, size_t shared_bytes)
+      : barrier(threads), shared(std::make_unique_for_overwrite<unsigned char[]>(shared_bytes)), shared_bytes(shared_bytes), running(threads) {
+    for (size_t first = 0; first < threads; first += 32) warps.emplace_back(std::min<size_t>(threads - first, 32));
+    poison();
+  }
+  /// Its memory has nothing in it before it runs, and nothing after.
+  void poison() { std::memset(shared.get(), 0xFF, shared_bytes); }  // NaN
+  Barrier barrier;
+  std::unique_ptr<unsigned char[]> shared;  // new aligns to 16 bytes
+  size_t shared_bytes, running;
+  std::vector<Warp> warps;
+};
+
+/// Blocks that run at once, next to each other along x.
+class Cluster {
  public:
-  Block(size_t threads, size_t shared_bytes, const std::function<void()>& body)
-      : barrier(threads), shared(std::make_unique_for_overwrite<unsigned char[]>(shared_bytes)), body_(body),
-        contexts_(threads) {
-    for (size_t first = 0; first < threads; first += 32) warps_.emplace_back(std::min<size_t>(threads - first, 32));
-    while (stacks.size() < threads) stacks.push_back(std::make_unique_for_overwrite<char[]>(kStack));
-    std::memset(shared.get(), 0xFF, shared_bytes);  // NaN
+  Cluster(dim3 first, size_t count, size_t threads, size_t shared_bytes, const std::function<void()>& body)
+      : barrier(count * threads), first_(first), threads_(threads), body_(body), contexts_(count * threads) {
+    for (size_t i = 0; i < count; ++i) blocks_.emplace_back(threads, shared_bytes);
+    while (stacks.size() < contexts_.size()) stacks.push_back(std::make_unique_for_overwrite<char[]>(kStack));
   }
 
   void run() {
-    block = this;
+    cluster = this;
     unfinished_ = contexts_.size();
     for (size_t i = 0; i < contexts_.size(); ++i) prepare(contexts_[i], stacks[i].get());
     let_go(shuffled(contexts_.size()));
     switch_from(caller_);
-    block = nullptr;
+    cluster = nullptr;
   }
 
-  Warp& warp() { return warps_[threadIdx.x / 32]; }
+  /// That of the thread which runs now, or the one of that rank.
+  Block& block() { return blocks_[now_ / threads_]; }
+  Block& block(size_t rank) { return blocks_.at(rank); }
+  Warp& warp() { return block().warps[threadIdx.x / 32]; }
 
+  /// Which thread of all runs now.
+  unsigned now() const { return now_; }
   /// These may go on, before all others that may.
   void let_go(const std::vector<unsigned>& threads) { ready_.insert(ready_.end(), threads.begin(), threads.end()); }
-  void wait() { switch_from(contexts_[threadIdx.x]); }
+  void wait() { switch_from(contexts_[now_]); }
 
   Barrier barrier;
-  std::unique_ptr<unsigned char[]> shared;  // new aligns to 16 bytes
 
  private:
   static constexpr size_t kStack = 1 << 16;
-  inline static std::vector<std::unique_ptr<char[]>> stacks;  // of all blocks, one after another
+  inline static std::vector<std::unique_ptr<char[]>> stacks;  // of all clusters, one after another
 
   static void prepare(ucontext_t& context, char* stack) {
     getcontext(&context);
@@ -107,54 +125,61 @@ class Block {
     makecontext(&context, run_thread, 0);
   }
   static void run_thread() {
-    block->body_();
-    --block->unfinished_;
-    block->wait();
+    cluster->body_();
+    if (--cluster->block().running == 0) cluster->block().poison();
+    --cluster->unfinished_;
+    cluster->wait();
   }
 
   void switch_from(ucontext_t& from) {
     if (ready_.empty()) {
-      if (unfinished_ > 0) stop("threads wait for others of their block or warp that never come");
+      if (unfinished_ > 0) stop("threads wait for others of their warp, block or cluster that never come");
       swapcontext(&from, &caller_);
       return;
     }
-    threadIdx = dim3(ready_.back());
+    now_ = ready_.back();
     ready_.pop_back();
-    ucontext_t& next = contexts_[threadIdx.x];
+    threadIdx = dim3(now_ % static_cast<unsigned>(threads_));
+    blockIdx = dim3(first_.x + now_ / static_cast<unsigned>(threads_), first_.y);
+    ucontext_t& next = contexts_[now_];
     if (&next != &from) swapcontext(&from, &next);
   }
 
+  const dim3 first_;
+  const size_t threads_;
   const std::function<void()>& body_;
   std::vector<ucontext_t> contexts_;
-  std::vector<Warp> warps_;
+  std::vector<Block> blocks_;
   std::vector<unsigned> ready_;
+  unsigned now_ = 0;
   size_t unfinished_ = 0;
   ucontext_t caller_{};
 };
 
 inline void Barrier::arrive_and_wait() {
-  waiting_.push_back(threadIdx.x);
+  waiting_.push_back(cluster->now());
   if (waiting_.size() == threads_) {
     shuffle(waiting_);
-    block->let_go(waiting_);
+    cluster->let_go(waiting_);
     waiting_.clear();
   }
-  block->wait();
+  cluster->wait();
 }
 
-/// Calls body for every thread of every block.
-inline void run(dim3 grid, int threads, size_t shared_bytes, const std::function<void()>& body) {
+/// Calls body for every thread of every block, of which `blocks` run at once.
+inline void run(dim3 grid, int threads, size_t shared_bytes, int blocks, const std::function<void()>& body) {
   constexpr size_t kMostShared = 99 << 10;  // the least that a device of compute capability 8 or 9 has for a block
   if (grid.x < 1 || grid.x > 0x7FFFFFFF || grid.y < 1 || grid.y > 0xFFFF || threads < 1 || threads > 1024 ||
-      shared_bytes > kMostShared) {
+      shared_bytes > kMostShared || blocks < 1 || blocks > 8 || grid.x % static_cast<unsigned>(blocks) != 0) {
     throw std::logic_error("no GPU takes such a launch");
   }
   blockDim = dim3(static_cast<unsigned>(threads));
   gridDim = grid;
-  for (const unsigned at : shuffled(size_t{grid.x} * grid.y)) {
-    blockIdx = dim3(at % grid.x, at / grid.x);
+  const auto count = static_cast<unsigned>(blocks), clusters = grid.x / count;
+  for (const unsigned at : shuffled(size_t{clusters} * grid.y)) {
+    blockIdx = dim3(at % clusters * count, at / clusters);
     if (shared_bytes > 0) {
-      Block(blockDim.x, shared_bytes, body).run();
+      Cluster(blockIdx, count, blockDim.x, shared_bytes, body).run();
       continue;
     }
     for (const unsigned thread : shuffled(blockDim.x)) {

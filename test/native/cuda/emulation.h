@@ -24,20 +24,28 @@ inline const char* cudaGetErrorString(cudaError_t) { return "none"; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) { return *value = 2, cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) { return *value = 16, cudaSuccess; }
 
 namespace emulation {
-inline unsigned char* shared_memory() { return block->shared.get(); }
+inline unsigned char* shared_memory() { return cluster->block().shared.get(); }
+
+inline void cluster_meet() { cluster->barrier.arrive_and_wait(); }
+/// The same place of the shared memory that the block of that rank has.
+template <typename T>
+const T* of_block(const T* mine, int rank) {
+  const auto at = reinterpret_cast<const unsigned char*>(mine) - shared_memory();
+  return reinterpret_cast<const T*>(cluster->block(static_cast<size_t>(rank)).shared.get() + at);
+}
 }  // namespace emulation
 
 inline void __syncthreads() {
-  if (emulation::block == nullptr) emulation::stop("__syncthreads in a kernel launched without shared memory");
-  emulation::block->barrier.arrive_and_wait();
+  if (emulation::cluster == nullptr) emulation::stop("__syncthreads in a kernel launched without shared memory");
+  emulation::cluster->block().barrier.arrive_and_wait();
 }
 
 /// Of all threads of a warp: the value that lane ^ other has.
 inline float __shfl_xor_sync(unsigned, float v, int other) {
-  emulation::Warp& warp = emulation::block->warp();
+  emulation::Warp& warp = emulation::cluster->warp();
   const unsigned lane = threadIdx.x % 32;
   warp.lanes[lane] = v;
   warp.barrier.arrive_and_wait();
@@ -53,7 +61,7 @@ namespace emulation {
 /// element i.
 template <typename ToFloat>
 void multiply_add(float (&sums)[4], const uint32_t (&mine)[6], const ToFloat& to_float) {
-  Warp& warp = block->warp();
+  Warp& warp = cluster->warp();
   const unsigned lane = threadIdx.x % 32;
   std::memcpy(warp.fragments[lane], mine, sizeof mine);
   warp.barrier.arrive_and_wait();

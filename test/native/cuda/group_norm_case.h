@@ -19,6 +19,7 @@ struct Case {
   bool affine = true, modulated = false, silu = false, added = false;
   int64_t add_stride = -1;  // −1: as long as a row is
   int64_t chunk = 0;  // pixels of a block at most
+  int64_t most_cluster = 0;
   float mean = 0.5F;
   bool in_place = false;
   int64_t first_channels = 0;  // the others in a second tensor; 0: all in one
@@ -88,7 +89,8 @@ inline std::vector<float> run(const Case& c, const Inputs& in) {
                            .add_stride = add_stride(c) == 0 ? 0 : add_stride(c) + c.padding,
                            .second = c.first_channels == 0 ? nullptr : second.get(),
                            .first_channels = c.first_channels,
-                           .chunk_pixels = c.chunk};
+                           .chunk_pixels = c.chunk,
+                           .most_cluster = c.most_cluster};
   const DeviceBuffer<unsigned char> workspace(group_norm_workspace(call, x.get(), y.get()));
   group_norm(call, x.get(), y.get(), workspace.get(), nullptr);
   EXPECT(y.margins_hold() && workspace.margins_hold());
