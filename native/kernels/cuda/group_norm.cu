@@ -22,17 +22,18 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
-  auto* groups = reinterpret_cast<GroupStatistics*>(scratch + 2 * kParts * s.threads);
-  auto* of_blocks = reinterpret_cast<float*>(groups + s.slice_groups);
-  const Piece piece(work);
+  const Affine<T> affine(scratch + 2 * kParts * s.threads, s);
+  float* pivots = affine.factor + 3 * s.slice_channels;
+  float* of_blocks = pivots + s.slice_groups;
+  const Piece piece(work, blockIdx.x);
   const At place(work, piece);
   const float count = static_cast<float>(piece.pixels) * static_cast<float>(s.group_channels);
 
   Held<T, kVector> held[kHeld];
-  const auto each = [&](const auto& visit) {
+  const auto each = [&](const At& of, const auto& visit) {
 #pragma unroll
     for (int j = 0; j < kHeld; ++j) {
-      if (j * place.rows < place.left) visit(j, held[j]);
+      if (j * of.rows < of.left) visit(j, held[j]);
     }
   };
   const auto keep_packed = [&] {
@@ -40,23 +41,18 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
     for (int j = 0; j < kHeld; ++j) held[j].keep_packed();
   };
   wait_for_previous();
-  each([&](int j, Held<T, kVector>& to) { to.load(place.x + j * place.x_step); });
+  each(place, [&](int j, Held<T, kVector>& to) { to.load(place.x + j * place.x_step); });
   float shift[kVector] = {};
   if (place.left > 0) load_added(work, piece, place.channel, shift);
 
   // 1. the pivot
-  float pivot[kParts];
+  const auto group_of = [&](int part) { return quotient(place.column * kParts + part, work.by_parts); };
   if constexpr (sizeof(T) == 2) {
-#pragma unroll
-    for (int k = 0; k < kParts; ++k) {
-      const int part = place.column * kParts + k, group = quotient(part, work.by_parts);
-      pivot[k] = pivot_of<At::kPartChannels>(work, piece, group);
-      // Later y may be there, of another block of the cluster.
-      if (place.row == 0 && group < piece.groups && part == group * work.parts_of_group) groups[group].pivot = pivot[k];
-    }
+    find_pivots<At::kPartChannels>(work, piece, pivots);
+    __syncthreads();
   } else {
     float sums[kParts][1] = {}, pixels = 0;
-    each([&](int, const Held<T, kVector>& x) {
+    each(place, [&](int, const Held<T, kVector>& x) {
       pixels += 1.0F;
 #pragma unroll
       for (int k = 0; k < kParts; ++k) {
@@ -67,13 +63,14 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
     for (int k = 0; k < kParts; ++k) {
       sums[k][0] = fmaf(pixels, pairwise<At::kPartChannels>([&](int i) { return shift[i]; }, k * At::kPartChannels), sums[k][0]);
     }
-    sum_groups(work, piece, place.column, sums, scratch, of_blocks + 2 * s.slice_groups, [&](int group, const float (&sum)[1]) {
-      groups[group].pivot = sum[0] / count;
+    sum_groups(work, piece, place.column, sums, scratch, of_blocks + 2 * s.slice_groups, [&](int group, int lane, const float (&sum)[1]) {
+      if (lane == 0) pivots[group] = sum[0] / count;
     });
-    if (place.left > 0) {
+  }
+  float pivot[kParts] = {};
+  if (place.left > 0) {
 #pragma unroll
-      for (int k = 0; k < kParts; ++k) pivot[k] = groups[quotient(place.column * kParts + k, work.by_parts)].pivot;
-    }
+    for (int k = 0; k < kParts; ++k) pivot[k] = pivots[group_of(k)];
   }
   keep_packed();
 
@@ -83,7 +80,7 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
 #pragma unroll
     for (int i = 0; i < kVector; ++i) shift[i] -= pivot[i / At::kPartChannels];
   }
-  each([&](int, const Held<T, kVector>& x) {
+  each(place, [&](int, const Held<T, kVector>& x) {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
       auto& sum = both[i / At::kPartChannels];
@@ -92,41 +89,40 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
       sum[1] = fmaf(d, d, sum[1]);
     }
   });
-  sum_groups(work, piece, place.column, both, scratch, of_blocks, [&](int group, const float (&sum)[2]) {
-    GroupStatistics& of = groups[group];
-    of.correction = sum[0] / count;
-    float squares = fmaf(-sum[0], of.correction, sum[1]);
+  sum_groups(work, piece, place.column, both, scratch, of_blocks, [&](int group, int lane, const float (&sum)[2]) {
+    const float correction = sum[0] / count;
+    float squares = fmaf(-sum[0], correction, sum[1]);
     if (squares < 0.0F) squares = 0.0F;  // NaN stays
-    of.inverse_deviation = 1.0F / sqrtf(squares / count + work.parameters.eps);
-    if (work.moments != nullptr) {
+    if (work.moments == nullptr) {
+      affine.set(work, piece, group, lane, kMostCluster, pivots[group], correction, 1.0F / sqrtf(squares / count + work.parameters.eps));
+    } else if (lane == 0) {
       work.moments[(int64_t{piece.sample} * s.chunks + piece.chunk) * work.shape.groups + piece.first_group + group] = {
-          of.pivot + of.correction, squares};
+          pivots[group] + correction, squares};
     }
   });
   if (work.moments != nullptr) return;
   keep_packed();
 
   // 3. y
-  using Some = Affine<T, kVector, kParts>;
-  const auto write = [&](const auto& activate) {
+  // Anew: the pixels take the registers that these would have been kept in.
+  uint32_t index = blockIdx.x;
+  forget(index);
+  const At again(work, Piece(work, index));
+  if (again.left > 0) {
+    activated<T>(work.parameters.activation, [&](const auto& activate) {
+      using Some = AffinePart<T, kVector>;
 #pragma unroll
-    for (int part = 0; part < Some::kAll; ++part) {
-      const Some affine(work, piece, place, groups, part);
-      each([&](int, Held<T, kVector>& x) {
-        float y[Some::kCount];
+      for (int part = 0; part < Some::kAll; ++part) {
+        const Some of_part(affine, again.column, part);
+        each(again, [&](int, Held<T, kVector>& x) {
+          float y[Some::kCount];
 #pragma unroll
-        for (int i = 0; i < Some::kCount; ++i) y[i] = activate(affine(x[part * Some::kCount + i], i));
-        x.replace(part * Some::kCount, y);
-      });
-    }
-    each([&](int j, const Held<T, kVector>& y) { y.store(place.y + j * place.y_step); });
-  };
-  if (place.left > 0) {
-    if (work.parameters.activation == NormActivation::silu) {
-      write([](float v) { return silu<T>(v); });
-    } else {
-      write([](float v) { return v; });
-    }
+          for (int i = 0; i < Some::kCount; ++i) y[i] = activate(of_part(x[part * Some::kCount + i], i));
+          x.replace(part * Some::kCount, y);
+        });
+      }
+      each(again, [&](int j, const Held<T, kVector>& y) { y.store(again.y + j * again.y_step); });
+    });
   }
   if (s.cluster > 1) cluster_meet();  // nobody reads this block's sums any more
 }
@@ -149,10 +145,10 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
   let_next_begin();
   const Slices& s = work.slices;
   auto* lanes = reinterpret_cast<CountedMoments*>(shared_memory());
-  auto* groups = reinterpret_cast<GroupStatistics*>(lanes + kLanes * s.slice_groups);
+  const Affine<T> affine(reinterpret_cast<float*>(lanes + kLanes * s.slice_groups), s);
   const int thread = static_cast<int>(threadIdx.x), lane_count = min(kLanes, s.chunks);
   const float group_channels = static_cast<float>(s.group_channels);
-  const Piece piece(work);
+  const Piece piece(work, blockIdx.x);
 
   wait_for_previous();
   // Means are merged as differences from the first chunk's: where the mean dwarfs the deviation, they keep their places.
@@ -170,17 +166,19 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
     lanes[i] = sum;
   }
   __syncthreads();
-  for (int g = thread; g < piece.groups; g += s.threads) {
-    CountedMoments sum = lanes[g];
-    for (int lane = 1; lane < lane_count; ++lane) sum = merged(sum, lanes[lane * piece.groups + g]);
-    groups[g] = {of_groups[g].mean, sum.mean, 1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps)};
+  for (int i = thread; i < piece.groups * kLanes; i += s.threads) {
+    const int group = i / kLanes;
+    CountedMoments sum = lanes[group];
+    for (int lane = 1; lane < lane_count; ++lane) sum = merged(sum, lanes[lane * piece.groups + group]);
+    affine.set(work, piece, group, i % kLanes, kLanes, of_groups[group].mean, sum.mean,
+               1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps));
   }
   __syncthreads();
   const Place<T, kVector, kParts> place(work, piece);
   if (place.left == 0) return;
-  using Some = Affine<T, kVector, kParts>;
-  const auto write = [&](const auto& activate) {
-    const Some first(work, piece, place, groups, 0), last(work, piece, place, groups, Some::kAll - 1);
+  using Some = AffinePart<T, kVector>;
+  const Some first(affine, place.column, 0), last(affine, place.column, Some::kAll - 1);
+  activated<T>(work.parameters.activation, [&](const auto& activate) {
     const T* x = place.x;
     T* y = place.y;
 #pragma unroll 4
@@ -193,12 +191,7 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
       x += place.x_step;
       y += place.y_step;
     }
-  };
-  if (work.parameters.activation == NormActivation::silu) {
-    write([](float v) { return silu<T>(v); });
-  } else {
-    write([](float v) { return v; });
-  }
+  });
 }
 
 int64_t bytes_of(Element element) { return element == Element::f32 ? 4 : 2; }
@@ -249,14 +242,15 @@ void run(Work<T> work, Stream stream) {
   if (items > kMostBlocks) fail(ErrorCode::shape, "group_norm: ", work.shape.batch, " samples are too many for one call");
   const dim3 grid(static_cast<unsigned>(items));
   const auto groups = static_cast<size_t>(s.slice_groups);
-  const size_t shared = static_cast<size_t>(2 * kParts * s.threads) * sizeof(float) + groups * (sizeof(GroupStatistics) + 3 * sizeof(float));
+  const size_t affine = 3 * static_cast<size_t>(s.slice_channels) * sizeof(float);
+  const size_t shared = (static_cast<size_t>(2 * kParts * s.threads) + 4 * groups) * sizeof(float) + affine;
   static_assert(std::size(kHeldPixels) == 3);
   const auto piece = s.held == kHeldPixels[0]   ? piece_kernel<T, kVector, kParts, kHeldPixels[0]>
                      : s.held == kHeldPixels[1] ? piece_kernel<T, kVector, kParts, kHeldPixels[1]>
                                                 : piece_kernel<T, kVector, kParts, kHeldPixels[2]>;
   launch_clusters(piece, grid, s.cluster, s.threads, shared, stream, work);
   if (work.moments == nullptr) return;
-  const size_t apply_shared = groups * (kLanes * sizeof(CountedMoments) + sizeof(GroupStatistics));
+  const size_t apply_shared = groups * kLanes * sizeof(CountedMoments) + affine;
   launch_overlapping(apply_kernel<T, kVector, kParts>, grid, s.threads, apply_shared, stream, work);
 }
 

@@ -31,9 +31,9 @@ struct Piece {
 
   /// Slices side by side first: they share cache lines.
   template <typename T>
-  __device__ explicit Piece(const Work<T>& work) {
+  __device__ Piece(const Work<T>& work, uint32_t index) {
     const Slices& s = work.slices;
-    const int block = static_cast<int>(blockIdx.x), item = quotient(block, s.by_cluster), of_slices = quotient(item, s.by_slices);
+    const int block = static_cast<int>(index), item = quotient(block, s.by_cluster), of_slices = quotient(item, s.by_slices);
     rank = block - item * s.cluster;
     const int slice = item - of_slices * s.slices;
     sample = quotient(of_slices, s.by_chunks);
@@ -109,20 +109,6 @@ __device__ __forceinline__ float pairwise(const Value& value, int first) {
   }
 }
 
-/// The mean of a group's first kCount channels in one pixel of the piece, with what is added to them; 0 for a group that the
-/// piece does not have.
-template <int kCount, typename T>
-__device__ __forceinline__ float pivot_of(const Work<T>& work, const Piece& piece, int group) {
-  if (group >= piece.groups) return 0.0F;
-  const int channel = piece.first_channel + group * work.slices.group_channels;
-  const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
-  const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + min(work.slices.pivot_pixel, piece.pixels - 1);
-  float x[kCount], added[kCount];
-  load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), x);
-  load_added(work, piece, channel, added);
-  return pairwise<kCount>([&](int i) { return x[i] + added[i]; }, 0) / static_cast<float>(kCount);
-}
-
 /// visit(a group of the slice, the lane) by 2^lane_bits neighbours of a warp for each group; whole warps come, with groups that the
 /// slice does not have among them.
 template <typename Visit>
@@ -142,8 +128,29 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kSums], int lane_bits) {
   }
 }
 
-/// finish(group, sums) for every group of the slice, by one thread of each block, with the sums over the cluster. Rows are summed
-/// by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
+/// Of each group of the slice: the mean of its first kPart channels in one pixel of the piece, with what is added to them.
+template <int kPart, typename T>
+__device__ __forceinline__ void find_pivots(const Work<T>& work, const Piece& piece, float* pivots) {
+  const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
+  const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + min(work.slices.pivot_pixel, piece.pixels - 1);
+  const int thread = static_cast<int>(threadIdx.x), in_warp = thread % kWarp;
+  for (int of_warp = thread - in_warp; of_warp < piece.channels; of_warp += work.slices.threads) {
+    const int at = of_warp + in_warp, channel = piece.first_channel + at;
+    float v[1] = {};
+    if (at < piece.channels) {
+      float added[1];
+      load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), v);
+      load_added(work, piece, channel, added);
+      v[0] += added[0];
+    }
+    sum_lanes(v, kPart == 8 ? 3 : kPart == 4 ? 2 : 0);
+    const int group = quotient(at / kPart, work.by_parts);
+    if (at < piece.channels && at == group * work.slices.group_channels) pivots[group] = v[0] / static_cast<float>(kPart);
+  }
+}
+
+/// finish(group, lane, sums) for every group of the slice, by kMostCluster lanes of each block, with the sums over the cluster. Rows
+/// are summed by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
 /// for each thread; of_blocks: kSums for each group, which the cluster's blocks read until they have all met again.
 template <int kParts, int kSums, typename T, typename Finish>
 __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& piece, int column, float (&sums)[kParts][kSums],
@@ -181,23 +188,21 @@ __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& pie
     }
     sum_lanes(sum, lane_bits);
     if (group >= piece.groups || lane != 0) return;
-    if (s.cluster == 1) return finish(group, sum);
 #pragma unroll
     for (int n = 0; n < kSums; ++n) of_blocks[group * kSums + n] = sum[n];
   });
   // 3. the cluster's blocks
-  if (s.cluster > 1) {
-    cluster_meet();
-    each_group(s, piece, kClusterBits, [&](int group, int lane) {
-      float sum[kSums] = {};
-      if (group < piece.groups && lane < s.cluster) {
+  if (s.cluster > 1) cluster_meet();
+  else __syncthreads();
+  each_group(s, piece, kClusterBits, [&](int group, int lane) {
+    float sum[kSums] = {};
+    if (group < piece.groups && lane < s.cluster) {
 #pragma unroll
-        for (int n = 0; n < kSums; ++n) sum[n] = read_of_block(of_blocks + group * kSums + n, lane);
-      }
-      sum_lanes(sum, kClusterBits);
-      if (group < piece.groups && lane == 0) finish(group, sum);
-    });
-  }
+      for (int n = 0; n < kSums; ++n) sum[n] = read_of_block(of_blocks + group * kSums + n, lane);
+    }
+    sum_lanes(sum, kClusterBits);
+    if (group < piece.groups) finish(group, lane, sum);
+  });
   __syncthreads();
 }
 
@@ -211,52 +216,66 @@ __device__ __forceinline__ float silu(float v) {
   }
 }
 
-/// y = (x + added − mean)·factor + offset for up to four of a vector's channels: more would take too many registers.
-template <typename T, int kVector, int kParts>
+/// y = (x + shift)·factor + offset, by channels of a slice. For halves x·factor + offset is exact enough, with the shift in the
+/// offset.
+template <typename T>
 struct Affine {
-  static constexpr int kCount = kVector < 4 ? kVector : 4, kAll = kVector / kCount;
-  // For halves x·factor + offset is exact enough, with added and mean in the offset.
   static constexpr bool kFolded = sizeof(T) == 2;
-  float shift[kCount], factor[kCount], offset[kCount];
+  float *factor, *offset, *shift;  // in shared memory
 
-  /// Channels part·kCount and on.
-  __device__ Affine(const Work<T>& work, const Piece& piece, const Place<T, kVector, kParts>& place,
-                    const GroupStatistics* groups, int part) {
+  __device__ Affine(float* memory, const Slices& s)
+      : factor(memory), offset(memory + s.slice_channels), shift(memory + 2 * s.slice_channels) {}
+
+  /// A lane's channels of a group whose mean is pivot + correction.
+  __device__ __forceinline__ void set(const Work<T>& work, const Piece& piece, int group, int lane, int lanes, float pivot,
+                                      float correction, float inverse_deviation) const {
     const GroupNormParameters& p = work.parameters;
-    const int first = part * kCount, channel = place.channel + first;
-    load_added(work, piece, channel, shift);
-    load_or(p.gamma, channel, 1.0F, factor);
-    load_or(p.beta, channel, 0.0F, offset);
-    if (p.scale != nullptr) {
-      float scale[kCount], modulated[kCount];
-      const int64_t at = piece.sample * p.modulation_stride + channel;
-      load_floats(p.scale + at, scale);
-      load_floats(p.shift + at, modulated);
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) {
-        factor[i] *= 1.0F + scale[i];
-        offset[i] = fmaf(offset[i], 1.0F + scale[i], modulated[i]);
+#pragma unroll 1
+    for (int i = lane; i < work.slices.group_channels; i += lanes) {
+      const int at = group * work.slices.group_channels + i, channel = piece.first_channel + at;
+      float f = p.gamma == nullptr ? 1.0F : p.gamma[channel], o = p.beta == nullptr ? 0.0F : p.beta[channel], added[1];
+      load_added(work, piece, channel, added);
+      if (p.scale != nullptr) {
+        const int64_t modulated = piece.sample * p.modulation_stride + channel;
+        const float scale = 1.0F + p.scale[modulated];
+        f *= scale;
+        o = fmaf(o, scale, p.shift[modulated]);
       }
-    }
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int of_vector = (first + i) / place.kPartChannels;
-      const GroupStatistics group = groups[quotient(place.column * kParts + of_vector, work.by_parts)];
-      factor[i] *= group.inverse_deviation;
-      shift[i] -= group.pivot;
-      offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
+      f *= inverse_deviation;
+      const float to_mean = added[0] - pivot;
+      factor[at] = f;
+      offset[at] = fmaf(kFolded ? to_mean - correction : -correction, f, o);
+      if (!kFolded) shift[at] = to_mean;
     }
   }
+};
 
-  __device__ __forceinline__ static void load_or(const float* row, int channel, float otherwise, float (&v)[kCount]) {
-    if (row != nullptr) return load_floats(row + channel, v);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) v[i] = otherwise;
+/// Up to four of a vector's channels of it: more would take too many registers.
+template <typename T, int kVector>
+struct AffinePart {
+  static constexpr int kCount = kVector < 4 ? kVector : 4, kAll = kVector / kCount;
+  static constexpr bool kFolded = Affine<T>::kFolded;
+  float factor[kCount], offset[kCount], shift[kCount];
+
+  __device__ AffinePart(const Affine<T>& of, int column, int part) {
+    const int first = column * kVector + part * kCount;
+    load_floats(of.factor + first, factor);
+    load_floats(of.offset + first, offset);
+    if (!kFolded) load_floats(of.shift + first, shift);
   }
-
   __device__ __forceinline__ float operator()(float v, int i) const {
     return fmaf(kFolded ? v : v + shift[i], factor[i], offset[i]);
   }
 };
+
+/// write(a function of v): v's SiLU, or v.
+template <typename T, typename Write>
+__device__ __forceinline__ void activated(NormActivation activation, const Write& write) {
+  if (activation == NormActivation::silu) {
+    write([](float v) { return silu<T>(v); });
+  } else {
+    write([](float v) { return v; });
+  }
+}
 
 }  // namespace nd::kernels::cuda

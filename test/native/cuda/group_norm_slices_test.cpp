@@ -49,17 +49,22 @@ TEST("blocks have no more threads than a launch may, and every pixel and group i
   }
 }
 
-TEST("large batches are read by whole lines, small ones by more blocks; images that a block does not hold, by clusters") {
+TEST("large batches are read by wide lines, small ones by more blocks; images that a block does not hold, by clusters") {
   const Processors h100{132, 8}, a100{108, 1};
   const auto cut = [](int64_t batch, int64_t pixels, int64_t channels, Processors processors) {
     return slices_of({batch, pixels, channels, 32}, 2, 8, 0, processors);
   };
   const auto line_bytes = [](const Slices& s) { return s.slice_groups * s.group_channels * 2; };
-  for (const int64_t pixels : {64, 256, 1024, 4096}) EXPECT_EQUAL(line_bytes(cut(256, pixels, 128, h100)), 128);
+  for (const int64_t pixels : {1024, 4096}) EXPECT_EQUAL(line_bytes(cut(256, pixels, 128, h100)), 128);
+  EXPECT_EQUAL(line_bytes(cut(256, 256, 256, h100)), 64);
+  EXPECT_EQUAL(line_bytes(cut(256, 1024, 384, h100)), 96);  // 128 would be 9 vectors of 16
   EXPECT_EQUAL(cut(256, 1024, 128, h100).cluster, 4);
   EXPECT_EQUAL(cut(256, 256, 256, h100).cluster, 1);
   EXPECT_EQUAL(line_bytes(cut(1, 1024, 128, h100)), 32);
-  EXPECT_EQUAL(cut(1, 1024, 128, h100).cluster, 2);
+  EXPECT_EQUAL(cut(1, 1024, 128, h100).cluster, 4);
+  for (const int64_t pixels : {1, 16, 64, 256, 1024, 4096}) {
+    for (const int64_t channels : {32, 128, 384, 512}) EXPECT_EQUAL(cut(1, pixels, channels, h100).chunks, 1);
+  }
   EXPECT_EQUAL(cut(1, 16384, 128, h100).chunks, 1);
   EXPECT(cut(1, 65536, 128, h100).chunks > 1);
   EXPECT_EQUAL(line_bytes(cut(256, 1024, 128, a100)), 64);
