@@ -1,6 +1,6 @@
 #include "kernel_bench.h"
 
-/// cuda_kernel_bench [JSON]: the time of CUDA kernels that memory bounds, and the bandwidth over the bytes that they must move,
+/// cuda_kernel_bench [JSON [PREFIX]]: the time of CUDA kernels that memory bounds, and the bandwidth over the bytes that they must move,
 /// as a share of the fastest large copy's in the same run (both count reads and writes). Built with -DNODE_DIFFUSERS_CUDA=ON
 /// -DNODE_DIFFUSERS_BENCH=ON.
 
@@ -149,7 +149,7 @@ void bench_rows(Bench& bench, int64_t count, int64_t width) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  Bench bench(argc > 1 ? argv[1] : "");
+  Bench bench(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "");
   struct Images {
     int64_t batch, pixels;
   };

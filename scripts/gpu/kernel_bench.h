@@ -86,8 +86,8 @@ struct Result {
 
 class Bench {
  public:
-  /// What is measured goes to `json`, if that is one, with every result.
-  explicit Bench(std::string json) : json_(std::move(json)) {
+  /// What is measured goes to `json`, if that is one, with every result; of the names that begin with `prefix`.
+  Bench(std::string json, std::string prefix) : json_(std::move(json)), prefix_(std::move(prefix)) {
     check(cudaGetDeviceProperties(&device_, 0), "device");
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
     for (cudaEvent_t* event : {&begin_, &end_}) check(cudaEventCreate(event), "event");
@@ -119,6 +119,7 @@ class Bench {
 
   /// `bytes` is what a call must move; launch(set) makes one call.
   void run(const std::string& name, int64_t sets, int64_t bytes, const std::function<void(int64_t)>& launch) {
+    if (!name.starts_with(prefix_)) return;
     const double seconds = time(sets, std::max<int64_t>(sets, 20), launch);
     const double rate = static_cast<double>(bytes) / seconds / 1e9;
     results_.push_back({name, seconds * 1e6, rate, rate / copy_});
@@ -172,7 +173,7 @@ class Bench {
   cudaDeviceProp device_{};
   cudaStream_t stream_{};
   cudaEvent_t begin_{}, end_{};
-  const std::string json_;
+  const std::string json_, prefix_;
   double memcpy_ = 0, copy_ = 0;
   std::vector<Result> results_;
 };

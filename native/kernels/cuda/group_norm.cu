@@ -241,16 +241,14 @@ void run(Work<T> work, Stream stream) {
   const int64_t items = work.shape.batch * s.chunks * s.slices * s.cluster;
   if (items > kMostBlocks) fail(ErrorCode::shape, "group_norm: ", work.shape.batch, " samples are too many for one call");
   const dim3 grid(static_cast<unsigned>(items));
-  const auto groups = static_cast<size_t>(s.slice_groups);
-  const size_t affine = 3 * static_cast<size_t>(s.slice_channels) * sizeof(float);
-  const size_t shared = (static_cast<size_t>(2 * kParts * s.threads) + 4 * groups) * sizeof(float) + affine;
+  const auto shared = static_cast<size_t>(shared_bytes(s, kParts));
   static_assert(std::size(kHeldPixels) == 3);
   const auto piece = s.held == kHeldPixels[0]   ? piece_kernel<T, kVector, kParts, kHeldPixels[0]>
                      : s.held == kHeldPixels[1] ? piece_kernel<T, kVector, kParts, kHeldPixels[1]>
                                                 : piece_kernel<T, kVector, kParts, kHeldPixels[2]>;
   launch_clusters(piece, grid, s.cluster, s.threads, shared, stream, work);
   if (work.moments == nullptr) return;
-  const size_t apply_shared = groups * kLanes * sizeof(CountedMoments) + affine;
+  const size_t apply_shared = static_cast<size_t>(kLanes * s.slice_groups) * sizeof(CountedMoments) + static_cast<size_t>(shared_bytes(s, 0));
   launch_overlapping(apply_kernel<T, kVector, kParts>, grid, s.threads, apply_shared, stream, work);
 }
 

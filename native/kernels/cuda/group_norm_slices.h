@@ -42,6 +42,14 @@ struct Slices {
   Divisor by_slices, by_chunks, by_columns, by_cluster;
 };
 
+/// Of shared memory: two sums for each part of a thread's vector; y's factor, offset and shift for each channel; a pivot and the
+/// block's three sums for each group.
+inline int64_t shared_bytes(const Slices& s, int64_t parts) {
+  return 4 * (2 * parts * s.threads + 3 * s.slice_channels + 4 * s.slice_groups);
+}
+/// The least that a device of compute capability 8 or 9 has for a block.
+constexpr int64_t kMostShared = 99 << 10;
+
 /// What the cut may go by, beside the shape: its bits are the same for all processors.
 struct Processors {
   int64_t count, most_cluster;
@@ -136,7 +144,8 @@ class Cut {
     // In the middle of a square image: an image's border is unlike the rest.
     s.pivot_pixel = static_cast<int>((static_cast<double>(pixels) + std::sqrt(static_cast<double>(pixels))) / 2);
     s.by_slices = divisor(s.slices), s.by_chunks = divisor(s.chunks), s.by_columns = divisor(s.columns), s.by_cluster = divisor(s.cluster);
-    return true;
+    if (shared_bytes(s, vector_ / part_channels(s.group_channels, vector_)) > kMostShared) s.chunk_pixels = 0;
+    return s.chunk_pixels > 0;
   }
 
   GroupNormShape shape_;

@@ -75,6 +75,8 @@ TEST("an image is cut where a block does not hold it, or where it is told to") {
   EXPECT_ERROR(shape, "holds no pixel of a group of 8208", group_norm(call, &call, &call, &call, nullptr));
   call.shape.groups = 5;
   EXPECT_ERROR(shape, "8208 channels in 5 groups", group_norm_workspace(call, nullptr, nullptr));
+  call = {.shape = {1, 2, 8184, 1}, .parameters = {}, .element = Element::bf16};  // whose factors a block does not hold
+  EXPECT_ERROR(shape, "holds no pixel of a group of 8184", group_norm(call, &call, &call, &call, nullptr));
 }
 
 TEST("one row to add serves a batch") {

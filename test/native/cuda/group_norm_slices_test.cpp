@@ -17,6 +17,7 @@ void expect_whole(GroupNormShape shape, int64_t element_bytes, int64_t vector, i
   EXPECT(s.threads > 0 && s.threads % kWarp == 0);
   EXPECT(s.threads <= most_threads);
   EXPECT(s.columns * s.rows <= s.threads);
+  EXPECT(shared_bytes(s, vector / part_channels(s.group_channels, vector)) <= kMostShared);
   EXPECT(s.columns > kWarp || kWarp % s.columns == 0);
   EXPECT(int64_t{s.columns} * vector >= int64_t{s.slice_groups} * s.group_channels);
   EXPECT(s.cluster >= 1 && s.cluster <= processors.most_cluster && (s.cluster & (s.cluster - 1)) == 0);
