@@ -81,7 +81,7 @@ class StepBuffer {
 class OwnStream {
  public:
   explicit OwnStream(at::Device device);
-  /// What was put on it is done by now: the next one may get it.
+  /// What was put on it must be done: the next one may get it.
   ~OwnStream();
   OwnStream(const OwnStream&) = delete;
 
@@ -94,7 +94,7 @@ class OwnStream {
 class Aside {
  public:
   explicit Aside(at::Device device);
-  /// What was put on it is done by now.
+  /// What was put on it must be done.
   ~Aside();
   Aside(const Aside&) = delete;
   /// It goes on after what this thread's stream has now: memory that was made there may still be in use.

@@ -172,7 +172,9 @@ int main(int argc, char** argv) try {
     for (const int64_t batch : {1, 8, 64, 256}) {
       for (const Layer& layer : cifar10) bench_group_norm(bench, batch, layer.pixels, layer.channels, element);
     }
-    for (const int64_t batch : {1, 4, 16}) bench_group_norm(bench, batch, 65536, 128, element);
+    for (const int64_t batch : {1, 4, 16}) {
+      for (const int64_t pixels : {4096, 16384, 65536}) bench_group_norm(bench, batch, pixels, 128, element);
+    }
     for (const int64_t batch : {1, 64, 256}) {
       bench_group_norm(bench, batch, 1024, 384, element, 256);
       bench_pixels(bench, batch, 16, 256, element);

@@ -62,15 +62,14 @@ void draw_together(const std::vector<RunningRequest*>& requests, const ModelTarg
 
 /// Philox's x_T, by one kernel.
 void draw_philox_together(const std::vector<RunningRequest*>& requests, const ModelTarget& target) {
-  for_each(requests, Cores::one, [&](RunningRequest& request) {
-    request.x = at::empty(sizes_of(request.asked), at::device(target.device).dtype(at::kFloat));
-  });
+  std::vector<at::Tensor> x;
   std::vector<kernels::cuda::PhiloxDraw> draws;
   for (const auto* request : requests) {
-    if (!request->error) draws.push_back({request->x.mutable_data_ptr<float>(), *request->asked.philox_seed, 0});
+    x.push_back(at::empty(sizes_of(request->asked), at::device(target.device).dtype(at::kFloat)));
+    draws.push_back({x.back().mutable_data_ptr<float>(), *request->asked.philox_seed, 0});
   }
-  const auto [channels, height, width] = requests.front()->asked.shape;
-  if (!draws.empty()) cuda::philox_normal(draws, channels * height * width, target.device);
+  cuda::philox_normal(draws, x.front().numel(), target.device);
+  for (size_t i = 0; i < requests.size(); ++i) requests[i]->x = x[i];
 }
 
 /// What `work` throws is the error of each.

@@ -45,6 +45,7 @@ class FreeStreams {
       free.pop_back();
       return stream;
     }
+    const c10::cuda::CUDAGuard guard(device);
     cudaStream_t made = nullptr;
     C10_CUDA_CHECK(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
     return c10::cuda::getStreamFromExternal(made, device);

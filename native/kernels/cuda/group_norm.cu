@@ -10,7 +10,7 @@ constexpr int kBoundThreads = kHeld > kMostWideHeld ? kMostThreads : kMostWideTh
 template <int kHeld>
 constexpr int kBoundBlocks = kMostWideThreads / kBoundThreads<kHeld>;
 
-/// The block holds its piece in registers: a pivot, then Σ(x − pivot)² and Σ(x − pivot), then either y, or the piece's moments
+/// A block, or a cluster's together, hold a piece in registers: a pivot, then Σ(x − pivot)² and Σ(x − pivot), then either y, or the piece's moments
 /// where the image has several (Chan, Golub & LeVeque 1983). The pivot of floats is the mean, and what the second sum has is
 /// the rounding that the first left: the corrected two-pass algorithm. That of halves is some values' mean. With the pivot k
 /// deviations from the mean the variance keeps a relative error of some k²·2⁻²⁴: under a half's rounding while k < 60, and no
@@ -22,8 +22,8 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
-  const Affine<T> affine(scratch + 2 * kParts * s.threads, s);
-  float* pivots = affine.factor + 3 * s.slice_channels;
+  const Affine<T> affine(scratch, s);  // once the sums are made
+  float* pivots = scratch + work.floats_in_turn;
   float* of_blocks = pivots + s.slice_groups;
   const Piece piece(work, blockIdx.x);
   const At place(work, piece);
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   const auto each = [&](const At& of, const auto& visit) {
 #pragma unroll
     for (int j = 0; j < kHeld; ++j) {
-      if (j * of.rows < of.left) visit(j, held[j]);
+      if (j * of.cluster_rows < of.left) visit(j, held[j]);
     }
   };
   const auto keep_packed = [&] {
@@ -182,7 +182,7 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
     const T* x = place.x;
     T* y = place.y;
 #pragma unroll 4
-    for (int pixel = 0; pixel < place.left; pixel += s.rows) {
+    for (int pixel = 0; pixel < place.left; pixel += place.cluster_rows) {
       float v[kVector];
       load(x, v);
 #pragma unroll
@@ -222,7 +222,7 @@ Slices checked_slices(const GroupNormCall& call, int64_t vector) {
   if (shape.groups <= 0 || shape.channels % shape.groups != 0) {
     fail(ErrorCode::shape, "group_norm: ", shape.channels, " channels in ", shape.groups, " groups");
   }
-  const bool clusters = overlaps(reinterpret_cast<const void*>(piece_kernel<float, 4, 1, kHeldPixels[0]>));
+  const bool clusters = has_hopper_code(reinterpret_cast<const void*>(piece_kernel<float, 4, 1, kHeldPixels[0]>));
   const int64_t most_cluster = !clusters ? 1 : call.most_cluster == 0 ? kMostCluster : std::min<int64_t>(call.most_cluster, kMostCluster);
   const Slices slices = slices_of(shape, bytes_of(call.element), vector, call.chunk_pixels, {processors(), most_cluster});
   if (slices.chunk_pixels == 0) {
@@ -241,6 +241,7 @@ void run(Work<T> work, Stream stream) {
   const int64_t items = work.shape.batch * s.chunks * s.slices * s.cluster;
   if (items > kMostBlocks) fail(ErrorCode::shape, "group_norm: ", work.shape.batch, " samples are too many for one call");
   const dim3 grid(static_cast<unsigned>(items));
+  work.floats_in_turn = static_cast<int>(floats_in_turn(s, kParts));
   const auto shared = static_cast<size_t>(shared_bytes(s, kParts));
   static_assert(std::size(kHeldPixels) == 3);
   const auto piece = s.held == kHeldPixels[0]   ? piece_kernel<T, kVector, kParts, kHeldPixels[0]>
@@ -269,7 +270,7 @@ void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspa
     using T = typename decltype(type)::type;
     constexpr int whole = kVectorOf<T>;
     const Work<T> work{static_cast<const T*>(x), static_cast<const T*>(call.second), first_channels_of(call),
-                       static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices, 0, {},
+                       static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices, 0, 0, {},
                        slices.chunks > 1 ? static_cast<Moments*>(workspace) : nullptr};
     const int64_t part = part_channels(slices.group_channels, vector);
     if (vector == 1) return run<T, 1, 1>(work, stream);

@@ -18,9 +18,9 @@ struct Work {
   const float* add;
   int64_t add_stride;
   Slices slices;
-  int parts_of_group;
+  int floats_in_turn, parts_of_group;
   Divisor by_parts;
-  Moments* moments;  // [batch, chunks, groups]; null where a block has all pixels
+  Moments* moments;  // [batch, chunks, groups]; null where an image is one chunk
 };
 
 /// A cluster's piece of work, and the block's place in it.
@@ -54,7 +54,7 @@ struct Place {
   static constexpr int kPartChannels = kVector / kParts;
 
   int row, column, channel;
-  int rows;    // of the cluster; row is the block's
+  int cluster_rows;
   int left;    // pixels from its first one on; 0: it fills up the block
   const T* x;  // at its first pixel
   T* y;
@@ -64,7 +64,7 @@ struct Place {
     const int thread = static_cast<int>(threadIdx.x);
     row = quotient(thread, work.slices.by_columns);
     const int of_cluster = piece.rank * work.slices.rows + row;
-    rows = work.slices.cluster * work.slices.rows;
+    cluster_rows = work.slices.cluster * work.slices.rows;
     column = thread - row * work.slices.columns;
     channel = piece.first_channel + column * kVector;
     left = row < work.slices.rows && column * kVector < piece.channels ? max(piece.pixels - of_cluster, 0) : 0;
@@ -74,8 +74,8 @@ struct Place {
     const int width = in_first ? first : channels - first;
     x = (in_first ? work.x + channel : work.second + (channel - first)) + pixel * width;
     y = work.y + pixel * channels + channel;
-    x_step = rows * width;
-    y_step = rows * channels;
+    x_step = cluster_rows * width;
+    y_step = cluster_rows * channels;
   }
 };
 

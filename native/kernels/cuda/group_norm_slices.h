@@ -10,9 +10,10 @@
 
 #include "kernels/cuda/divisor.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/limits.h"
 
-/// How group_norm cuts its work: a block has whole groups of a sample, over all pixels or a chunk of them, and holds them in its
-/// threads' registers. The order of a sample's sums depends on its shape and on the device alone.
+/// How group_norm cuts its work: a block, or the blocks of a cluster together, have whole groups of a sample, over all pixels or a
+/// chunk of them, and hold them in their threads' registers. The order of a sample's sums depends on its shape and on the device alone.
 namespace nd::kernels::cuda {
 
 /// What a chunk's group has: Σ over its pixels and channels.
@@ -27,13 +28,11 @@ constexpr int kHeldPixels[] = {2, 4, 8}, kFewRows = 64, kFewThreads = 128;
 constexpr int kMostThreads = 512, kMostHeld = 8, kMostWideThreads = 1024, kMostWideHeld = 4;
 /// Of a block: so few that a small batch has many, as many as leave a processor several, and all that it can hold.
 constexpr int kFewVectors = 512, kSomeVectors = 2048, kMostVectors = kMostThreads * kMostHeld;
-/// Blocks that can share an image: a cluster, whose blocks read each other's memory.
-constexpr int kClusterBits = 3, kMostCluster = 1 << kClusterBits;
 
 struct Slices {
   int group_channels;
   int slice_groups, slices, slice_channels;  // the last slice may have fewer groups; channels with those that fill up its vectors
-  int chunk_pixels, chunks;  // the last chunk may have fewer pixels; 0: a group is wider than a block
+  int chunk_pixels, chunks;  // the last chunk may have fewer pixels; 0: a block has no room for a group
   int columns;  // of threads: a pixel's vectors, filled up to a power of two where several pixels share a warp
   int rows, held, threads;  // of threads, pixels that each of them holds, threads in all
   int cluster;  // blocks that have a chunk's rows in turn, a power of two
@@ -42,15 +41,14 @@ struct Slices {
   Divisor by_slices, by_chunks, by_columns, by_cluster;
 };
 
-/// Of shared memory: two sums for each part of a thread's vector; y's factor, offset and shift for each channel; a pivot and the
-/// block's three sums for each group.
-inline int64_t shared_bytes(const Slices& s, int64_t parts) {
-  return 4 * (2 * parts * s.threads + 3 * s.slice_channels + 4 * s.slice_groups);
-}
-/// The least that a device of compute capability 8 or 9 has for a block.
-constexpr int64_t kMostShared = 99 << 10;
+/// Floats of shared memory that take turns: two sums for each part of a thread's vector, then y's factor, offset and shift for each
+/// channel.
+inline int64_t floats_in_turn(const Slices& s, int64_t parts) { return std::max<int64_t>(2 * parts * s.threads, 3 * s.slice_channels); }
+/// Of shared memory: these; a pivot and the block's three sums for each group.
+inline int64_t shared_bytes(const Slices& s, int64_t parts) { return 4 * (floats_in_turn(s, parts) + 4 * s.slice_groups); }
 
-/// What the cut may go by, beside the shape: its bits are the same for all processors.
+/// What the cut goes by, beside the shape. The bits do not depend on `count`; where clusters are smaller, more images are cut into
+/// chunks.
 struct Processors {
   int64_t count, most_cluster;
 };

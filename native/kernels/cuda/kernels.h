@@ -66,10 +66,10 @@ struct GroupNormCall {
   int64_t add_stride = 0;      // 0: one row for the whole batch
   const void* second = nullptr;  // [batch, pixels, channels − first_channels], or null: x has all
   int64_t first_channels = 0;    // of x, where there is a second
-  int64_t chunk_pixels = 0;      // of a block at most; 0: as many as it holds
+  int64_t chunk_pixels = 0;      // at most; 0: all of them, or as many as a block holds
   int64_t most_cluster = 0;      // blocks that share an image at most; 0: as many as the device allows
 };
-/// Bytes of workspace that it takes: 0 where a block holds an image's slice of groups.
+/// Bytes of workspace that it takes: 0 where an image is one chunk.
 size_t group_norm_workspace(const GroupNormCall& call, const void* x, const void* y);
 /// y may be x, where there is no second; the workspace is aligned to 8 bytes.
 void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspace, Stream stream);

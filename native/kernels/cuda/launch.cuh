@@ -113,7 +113,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared
 }
 
 // Kernels that follow each other on a stream may overlap (CUDA C++ Programming Guide, "Programmatic Dependent Launch"): one
-// that launch_overlapping launches begins when all blocks of the one before have called let_next_begin, or are done. What it
+// that launch_overlapping or launch_clusters launches begins when all blocks of the one before have called let_next_begin, or are done. What it
 // does until wait_for_previous must touch nothing that a kernel before it writes, and all its threads must call that. The next
 // one's blocks take room from none of this one's: all of those run by then.
 
@@ -133,9 +133,9 @@ __device__ __forceinline__ void wait_for_previous() {
 /// Whether the device overlaps kernels and has clusters, and the code that it runs of this one knows both. Not where captures of
 /// such launches have been seen to fail (compute capability 12).
 #ifndef __CUDACC__
-inline bool overlaps(const void*) { return true; }
+inline bool has_hopper_code(const void*) { return true; }
 #else
-inline bool overlaps(const void* kernel) {
+inline bool has_hopper_code(const void* kernel) {
   int device = 0, major = 0;
   check(cudaGetDevice(&device), "device");
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "compute capability");
@@ -151,12 +151,12 @@ inline bool overlaps(const void* kernel) {
 }
 #endif
 
-/// A kernel that calls wait_for_previous, in clusters of so many blocks along x: of 1 unless overlaps() says yes.
+/// A kernel that calls wait_for_previous, in clusters of so many blocks along x.
 template <typename... Parameters, typename... Arguments>
 void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int threads, size_t shared, Stream stream,
                      const Arguments&... arguments) {
 #ifdef __CUDACC__
-  if (overlaps(reinterpret_cast<const void*>(kernel))) {
+  if (has_hopper_code(reinterpret_cast<const void*>(kernel))) {
     allow_shared(reinterpret_cast<const void*>(kernel), shared);
     cudaLaunchAttribute attributes[2]{};
     attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -169,6 +169,7 @@ void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int 
     cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
     return check(cudaGetLastError(), "launch");
   }
+  if (cluster > 1) fail(ErrorCode::op, "CUDA: this device, or its code, has no clusters of ", cluster, " blocks");
   launch(kernel, grid, threads, shared, stream, arguments...);
 #else
   emulation::run(grid, threads, shared, cluster, [&] { kernel(arguments...); });

@@ -40,6 +40,14 @@ TEST("in chunks too, where a block does not hold an image") {
   }
 }
 
+TEST("groups of halves so wide that a block has few pixels of them") {
+  for (const GroupNormShape& shape : {GroupNormShape{1, 3, 8192, 1}, GroupNormShape{2, 5, 5080, 4}}) {
+    const Case c{.shape = shape, .element = Element::bf16, .modulated = true, .silu = true, .added = true};
+    const Inputs in = make_inputs(c);
+    expect_near(c, run(c, in), reference(c, in), tolerance_of(c.element));
+  }
+}
+
 TEST("of two tensors side by side: what their concatenation has") {
   struct Split {
     GroupNormShape shape;
@@ -75,8 +83,6 @@ TEST("an image is cut where a block does not hold it, or where it is told to") {
   EXPECT_ERROR(shape, "holds no pixel of a group of 8208", group_norm(call, &call, &call, &call, nullptr));
   call.shape.groups = 5;
   EXPECT_ERROR(shape, "8208 channels in 5 groups", group_norm_workspace(call, nullptr, nullptr));
-  call = {.shape = {1, 2, 8184, 1}, .parameters = {}, .element = Element::bf16};  // whose factors a block does not hold
-  EXPECT_ERROR(shape, "holds no pixel of a group of 8184", group_norm(call, &call, &call, &call, nullptr));
 }
 
 TEST("one row to add serves a batch") {
@@ -110,16 +116,16 @@ TEST("rows to add and to modulate by may be columns of a wider table") {
 }
 
 TEST("a sample's bits do not depend on its neighbours, nor on how many they are") {
-  // The last ones are so many that they are cut otherwise than each of them alone.
+  // The last five are cut otherwise than each of their samples alone (group_norm_slices_test), or would be if pairs did not count.
   const Case cases[] = {
       {.shape = {4, 70, 96, 24}, .element = Element::bf16, .modulated = true},
       {.shape = {4, 70, 96, 24}, .element = Element::bf16, .modulated = true, .chunk = kChunk},
-      {.shape = {150, 64, 256, 32}, .element = Element::bf16},
-      {.shape = {20, 1024, 128, 32}, .element = Element::f16},
-      {.shape = {20, 1024, 128, 32}},
-      // Whose sums would come in another order.
       {.shape = {50, 64, 512, 32}, .element = Element::bf16},
-      {.shape = {20, 1000, 128, 32}, .element = Element::f16},
+      {.shape = {20, 1024, 64, 16}},
+      {.shape = {20, 4096, 32, 8}},
+      {.shape = {20, 1024, 128, 32}, .element = Element::f16},
+      {.shape = {20, 1024, 64, 4}},
+      {.shape = {40, 480, 64, 16}},
   };
   for (Case c : cases) {
     c.silu = c.added = true;
@@ -140,7 +146,7 @@ TEST("a sample's bits do not depend on its neighbours, nor on how many they are"
   }
 }
 
-TEST("images that blocks share, and the same where no block may") {
+TEST("images that blocks share, and near to the same where no block may") {
   const GroupNormShape shapes[] = {{1, 1024, 128, 32}, {1, 1024, 384, 32}, {1, 2304, 64, 8}, {2, 4096, 32, 8}, {1, 1500, 40, 4}, {1, 16384, 16, 2}};
   for (const GroupNormShape& shape : shapes) {
     for (const Element element : values::kElements) {

@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "kernels/cuda/limits.h"
+
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
   dim3() = default;
@@ -168,9 +170,9 @@ inline void Barrier::arrive_and_wait() {
 
 /// Calls body for every thread of every block, of which `blocks` run at once.
 inline void run(dim3 grid, int threads, size_t shared_bytes, int blocks, const std::function<void()>& body) {
-  constexpr size_t kMostShared = 99 << 10;  // the least that a device of compute capability 8 or 9 has for a block
+  using namespace nd::kernels::cuda;
   if (grid.x < 1 || grid.x > 0x7FFFFFFF || grid.y < 1 || grid.y > 0xFFFF || threads < 1 || threads > 1024 ||
-      shared_bytes > kMostShared || blocks < 1 || blocks > 8 || grid.x % static_cast<unsigned>(blocks) != 0) {
+      shared_bytes > size_t{kMostShared} || blocks < 1 || blocks > kMostCluster || (blocks > 1 && shared_bytes == 0) || grid.x % static_cast<unsigned>(blocks) != 0) {
     throw std::logic_error("no GPU takes such a launch");
   }
   blockDim = dim3(static_cast<unsigned>(threads));

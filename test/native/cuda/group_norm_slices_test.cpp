@@ -72,6 +72,21 @@ TEST("large batches are read by wide lines, small ones by more blocks; images th
   EXPECT(cut(1, 4096, 128, a100).chunks > 1);
 }
 
+TEST("one sample and many are cut differently, but for sums that would come in another order") {
+  // Those of device_group_norm_test, on an H100 and where the kernels are emulated.
+  for (const int64_t count : {132, 16}) {
+    const auto cut = [&](int64_t batch, int64_t pixels, int64_t channels, int64_t groups, int64_t element_bytes) {
+      return slices_of({batch, pixels, channels, groups}, element_bytes, 16 / element_bytes, 0, {count, 8});
+    };
+    EXPECT(cut(1, 1024, 64, 16, 4).columns < cut(20, 1024, 64, 16, 4).columns);
+    EXPECT(cut(1, 4096, 32, 8, 4).cluster != cut(20, 4096, 32, 8, 4).cluster);
+    EXPECT(cut(1, 1024, 128, 32, 2).columns < cut(20, 1024, 128, 32, 2).columns);
+    EXPECT_EQUAL(cut(1, 1024, 64, 4, 4).columns, cut(20, 1024, 64, 4, 4).columns);
+    EXPECT_EQUAL(cut(1, 1024, 64, 4, 4).cluster, cut(20, 1024, 64, 4, 4).cluster);
+    EXPECT_EQUAL(cut(1, 480, 64, 16, 4).columns, cut(40, 480, 64, 16, 4).columns);
+  }
+}
+
 TEST("the pivot is the middle of a square image") {
   // device_group_norm_statistics_test puts its outliers there.
   const Processors processors{132, 8};
