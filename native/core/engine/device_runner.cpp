@@ -203,8 +203,8 @@ void DeviceRunner::draw_noise(Bucket& bucket, const std::vector<RunningRequest*>
   }
   for_each(drawing_on_device, Cores::one, [&](RunningRequest& request) { request.z = draw_step(request, target_); });
   if (drawing.empty()) return;
-  if (!bucket.noise) bucket.noise.emplace(bucket.size, bucket.shape, target_.device, *aside_);
-  bucket.noise->draw(drawing, target_.dtype, *aside_);
+  if (!bucket.noise) bucket.noise.emplace(bucket.size, bucket.shape, target_, *aside_);
+  bucket.noise->draw(drawing);
 }
 
 /// The bucket's steps: those of the batch, then padding.

@@ -79,23 +79,23 @@ OwnStream::~OwnStream() {
 
 struct Aside::State {
   c10::cuda::CUDAStream stream;
-  at::cuda::CUDAEvent here{}, there{};
+  at::cuda::CUDAEvent event{};  // a wait is for its last record until then
 
   c10::cuda::CUDAStream others() const { return c10::cuda::getCurrentCUDAStream(stream.device_index()); }
 };
 Aside::Aside(at::Device device) : state_(std::make_unique<State>(State{FreeStreams::get().take(device.index())})) {}
 Aside::~Aside() { FreeStreams::get().give_back(state_->stream); }
 void Aside::follow() {
-  state_->there.record(state_->others());
-  state_->there.block(state_->stream);
+  state_->event.record(state_->others());
+  state_->event.block(state_->stream);
 }
 void Aside::copy(const at::Tensor& to, const at::Tensor& from) {
   const c10::cuda::CUDAStreamGuard guard(state_->stream);
   to.copy_(from, /*non_blocking=*/true);
 }
 void Aside::join() {
-  state_->here.record(state_->stream);
-  state_->here.block(state_->others());
+  state_->event.record(state_->stream);
+  state_->event.block(state_->others());
 }
 
 bool is_capturing() {

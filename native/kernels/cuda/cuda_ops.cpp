@@ -4,8 +4,6 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAGuard.h>
 
-#include <algorithm>
-
 #include "core/errors.h"
 
 namespace nd::cuda {
@@ -114,9 +112,7 @@ at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias) {
 void philox_normal(const std::vector<launch::PhiloxDraw>& draws, int64_t numel, at::Device device) {
   const c10::cuda::CUDAGuard guard(device);
   const auto bytes = static_cast<int64_t>(draws.size() * sizeof(launch::PhiloxDraw));
-  const auto host = at::empty({bytes}, at::dtype(at::kByte).pinned_memory(true));
-  std::copy(draws.begin(), draws.end(), static_cast<launch::PhiloxDraw*>(host.mutable_data_ptr()));
-  const auto there = host.to(device, /*non_blocking=*/true);
+  const auto there = send(at::from_blob(const_cast<launch::PhiloxDraw*>(draws.data()), {bytes}, at::kByte), device);
   launch::philox_normal(static_cast<const launch::PhiloxDraw*>(there.const_data_ptr()), static_cast<int64_t>(draws.size()), numel,
                         stream());
 }

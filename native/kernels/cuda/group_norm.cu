@@ -10,8 +10,8 @@ constexpr int kBoundThreads = kHeld > kMostWideHeld ? kMostThreads : kMostWideTh
 template <int kHeld>
 constexpr int kBoundBlocks = kMostWideThreads / kBoundThreads<kHeld>;
 
-/// A block, or a cluster's together, hold a piece in registers: a pivot, then Σ(x − pivot)² and Σ(x − pivot), then either y, or the piece's moments
-/// where the image has several (Chan, Golub & LeVeque 1983). The pivot of floats is the mean, and what the second sum has is
+/// A block, or a cluster's together, hold a piece in registers: a pivot, then Σ(x − pivot)² and Σ(x − pivot), then either y, or the
+/// piece's moments where the image has several (Chan, Golub & LeVeque 1983). The pivot of floats is the mean, and what the second sum has is
 /// the rounding that the first left: the corrected two-pass algorithm. That of halves is some values' mean. With the pivot k
 /// deviations from the mean the variance keeps a relative error of some k²·2⁻²⁴: under a half's rounding while k < 60, and no
 /// value of n is further than √n. If nearly all values are equal and the pivot's are not, which no image's middle is known to

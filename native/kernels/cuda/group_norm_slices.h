@@ -13,7 +13,8 @@
 #include "kernels/cuda/limits.h"
 
 /// How group_norm cuts its work: a block, or the blocks of a cluster together, have whole groups of a sample, over all pixels or a
-/// chunk of them, and hold them in their threads' registers. The order of a sample's sums depends on its shape and on the device alone.
+/// chunk of them, and hold them in their threads' registers. The order of a sample's sums depends on its shape and on the device
+/// alone.
 namespace nd::kernels::cuda {
 
 /// What a chunk's group has: Σ over its pixels and channels.
@@ -172,9 +173,11 @@ inline Slices slices_of(GroupNormShape shape, int64_t element_bytes, int64_t vec
     cut.in_chunks(most_pixels);
     return cut.slices;
   }
-  const auto narrow = first_of({32}, {kFewVectors, kSomeVectors, kMostVectors});
-  const bool few = narrow && narrow->sums_by_pairs() && wide->sums_by_pairs() && wide->blocks() < processors.count;
-  return (few ? narrow : wide)->slices;
+  if (wide->blocks() < processors.count && wide->sums_by_pairs()) {
+    const auto narrow = first_of({32}, {kFewVectors, kSomeVectors, kMostVectors});
+    if (narrow && narrow->sums_by_pairs()) return narrow->slices;
+  }
+  return wide->slices;
 }
 
 }  // namespace nd::kernels::cuda

@@ -113,8 +113,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared
 }
 
 // Kernels that follow each other on a stream may overlap (CUDA C++ Programming Guide, "Programmatic Dependent Launch"): one
-// that launch_overlapping or launch_clusters launches begins when all blocks of the one before have called let_next_begin, or are done. What it
-// does until wait_for_previous must touch nothing that a kernel before it writes, and all its threads must call that. The next
+// that launch_overlapping or launch_clusters launches begins when all blocks of the one before have called let_next_begin, or are
+// done. What it does until wait_for_previous must touch nothing that a kernel before it writes, and all its threads must call that. The next
 // one's blocks take room from none of this one's: all of those run by then.
 
 /// Lets the next kernel begin where there is room.

@@ -147,7 +147,8 @@ TEST("a sample's bits do not depend on its neighbours, nor on how many they are"
 }
 
 TEST("images that blocks share, and near to the same where no block may") {
-  const GroupNormShape shapes[] = {{1, 1024, 128, 32}, {1, 1024, 384, 32}, {1, 2304, 64, 8}, {2, 4096, 32, 8}, {1, 1500, 40, 4}, {1, 16384, 16, 2}};
+  const GroupNormShape shapes[] = {{1, 1024, 128, 32}, {1, 1024, 384, 32}, {1, 2304, 64, 8},
+                                   {2, 4096, 32, 8},   {1, 1500, 40, 4},   {1, 16384, 16, 2}};
   for (const GroupNormShape& shape : shapes) {
     for (const Element element : values::kElements) {
       Case c{.shape = shape, .element = element, .modulated = true, .silu = true, .added = true, .in_place = element == Element::f16};

@@ -73,7 +73,8 @@ struct Warp {
 /// A block's own.
 struct Block {
   Block(size_t threads, size_t shared_bytes)
-      : barrier(threads), shared(std::make_unique_for_overwrite<unsigned char[]>(shared_bytes)), shared_bytes(shared_bytes), running(threads) {
+      : barrier(threads), shared(std::make_unique_for_overwrite<unsigned char[]>(shared_bytes)), shared_bytes(shared_bytes),
+        running(threads) {
     for (size_t first = 0; first < threads; first += 32) warps.emplace_back(std::min<size_t>(threads - first, 32));
     poison();
   }
@@ -172,7 +173,8 @@ inline void Barrier::arrive_and_wait() {
 inline void run(dim3 grid, int threads, size_t shared_bytes, int blocks, const std::function<void()>& body) {
   using namespace nd::kernels::cuda;
   if (grid.x < 1 || grid.x > 0x7FFFFFFF || grid.y < 1 || grid.y > 0xFFFF || threads < 1 || threads > 1024 ||
-      shared_bytes > size_t{kMostShared} || blocks < 1 || blocks > kMostCluster || (blocks > 1 && shared_bytes == 0) || grid.x % static_cast<unsigned>(blocks) != 0) {
+      shared_bytes > size_t{kMostShared} || blocks < 1 || blocks > kMostCluster ||
+      (blocks > 1 && shared_bytes == 0) || grid.x % static_cast<unsigned>(blocks) != 0) {
     throw std::logic_error("no GPU takes such a launch");
   }
   blockDim = dim3(static_cast<unsigned>(threads));
