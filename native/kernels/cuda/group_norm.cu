@@ -22,10 +22,10 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
-  const Affine<T> affine(scratch, s);  // once the sums are made
-  float* pivots = scratch + work.floats_in_turn;
-  float* of_blocks = pivots + s.slice_groups;
-  const Piece piece(work, blockIdx.x);
+  const Parameters parameters(scratch + 2 * kParts * s.threads, s);
+  auto* groups = reinterpret_cast<GroupStatistics*>(parameters.offset + s.slice_channels);
+  auto* of_blocks = reinterpret_cast<float*>(groups + s.slice_groups);
+  const Piece piece(work, blockIdx.x, /*backwards=*/true);
   const At place(work, piece);
   const float count = static_cast<float>(piece.pixels) * static_cast<float>(s.group_channels);
 
@@ -45,11 +45,18 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   float shift[kVector] = {};
   if (place.left > 0) load_added(work, piece, place.channel, shift);
 
+  if (work.moments == nullptr) parameters.fill(work, piece);
+
   // 1. the pivot
+  float pivot[kParts] = {};
   const auto group_of = [&](int part) { return quotient(place.column * kParts + part, work.by_parts); };
   if constexpr (sizeof(T) == 2) {
-    find_pivots<At::kPartChannels>(work, piece, pivots);
-    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < kParts; ++k) {
+      const int group = group_of(k);
+      pivot[k] = pivot_of<At::kPartChannels>(work, piece, group);
+      if (place.row == 0 && place.column * kParts + k == group * work.parts_of_group && group < piece.groups) groups[group].pivot = pivot[k];
+    }
   } else {
     float sums[kParts][1] = {}, pixels = 0;
     each(place, [&](int, const Held<T, kVector>& x) {
@@ -63,23 +70,20 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
     for (int k = 0; k < kParts; ++k) {
       sums[k][0] = fmaf(pixels, pairwise<At::kPartChannels>([&](int i) { return shift[i]; }, k * At::kPartChannels), sums[k][0]);
     }
-    sum_groups(work, piece, place.column, sums, scratch, of_blocks + 2 * s.slice_groups, [&](int group, int lane, const float (&sum)[1]) {
-      if (lane == 0) pivots[group] = sum[0] / count;
+    sum_groups(work, piece, place.column, sums, scratch, of_blocks + 2 * s.slice_groups, [&](int group, const float (&sum)[1]) {
+      groups[group].pivot = sum[0] / count;
     });
-  }
-  float pivot[kParts] = {};
-  if (place.left > 0) {
+    if (place.left > 0) {
 #pragma unroll
-    for (int k = 0; k < kParts; ++k) pivot[k] = pivots[group_of(k)];
+      for (int k = 0; k < kParts; ++k) pivot[k] = groups[group_of(k)].pivot;
+    }
   }
   keep_packed();
 
   // 2. the sums of the differences and their squares
   float both[kParts][2] = {};
-  if (place.left > 0) {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) shift[i] -= pivot[i / At::kPartChannels];
-  }
+  for (int i = 0; i < kVector; ++i) shift[i] -= pivot[i / At::kPartChannels];
   each(place, [&](int, const Held<T, kVector>& x) {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
@@ -89,15 +93,15 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
       sum[1] = fmaf(d, d, sum[1]);
     }
   });
-  sum_groups(work, piece, place.column, both, scratch, of_blocks, [&](int group, int lane, const float (&sum)[2]) {
-    const float correction = sum[0] / count;
-    float squares = fmaf(-sum[0], correction, sum[1]);
+  sum_groups(work, piece, place.column, both, scratch, of_blocks, [&](int group, const float (&sum)[2]) {
+    GroupStatistics& of = groups[group];
+    of.correction = sum[0] / count;
+    float squares = fmaf(-sum[0], of.correction, sum[1]);
     if (squares < 0.0F) squares = 0.0F;  // NaN stays
-    if (work.moments == nullptr) {
-      affine.set(work, piece, group, lane, kMostCluster, pivots[group], correction, 1.0F / sqrtf(squares / count + work.parameters.eps));
-    } else if (lane == 0) {
+    of.inverse_deviation = 1.0F / sqrtf(squares / count + work.parameters.eps);
+    if (work.moments != nullptr) {
       work.moments[(int64_t{piece.sample} * s.chunks + piece.chunk) * work.shape.groups + piece.first_group + group] = {
-          pivots[group] + correction, squares};
+          of.pivot + of.correction, squares};
     }
   });
   if (work.moments != nullptr) return;
@@ -107,17 +111,18 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   // Anew: the pixels take the registers that these would have been kept in.
   uint32_t index = blockIdx.x;
   forget(index);
-  const At again(work, Piece(work, index));
+  const Piece same(work, index, /*backwards=*/true);
+  const At again(work, same);
   if (again.left > 0) {
     activated<T>(work.parameters.activation, [&](const auto& activate) {
-      using Some = AffinePart<T, kVector>;
+      using Some = Affine<T, kVector, kParts>;
 #pragma unroll
       for (int part = 0; part < Some::kAll; ++part) {
-        const Some of_part(affine, again.column, part);
+        const Some affine(work, same, parameters, groups, again.column, part);
         each(again, [&](int, Held<T, kVector>& x) {
           float y[Some::kCount];
 #pragma unroll
-          for (int i = 0; i < Some::kCount; ++i) y[i] = activate(of_part(x[part * Some::kCount + i], i));
+          for (int i = 0; i < Some::kCount; ++i) y[i] = activate(affine(x[part * Some::kCount + i], i));
           x.replace(part * Some::kCount, y);
         });
       }
@@ -145,10 +150,11 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
   let_next_begin();
   const Slices& s = work.slices;
   auto* lanes = reinterpret_cast<CountedMoments*>(shared_memory());
-  const Affine<T> affine(reinterpret_cast<float*>(lanes + kLanes * s.slice_groups), s);
+  const Parameters parameters(reinterpret_cast<float*>(lanes + kLanes * s.slice_groups), s);
+  auto* groups = reinterpret_cast<GroupStatistics*>(parameters.offset + s.slice_channels);
   const int thread = static_cast<int>(threadIdx.x), lane_count = min(kLanes, s.chunks);
   const float group_channels = static_cast<float>(s.group_channels);
-  const Piece piece(work, blockIdx.x);
+  const Piece piece(work, blockIdx.x, /*backwards=*/false);  // piece_kernel ended with the first
 
   wait_for_previous();
   // Means are merged as differences from the first chunk's: where the mean dwarfs the deviation, they keep their places.
@@ -166,18 +172,17 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
     lanes[i] = sum;
   }
   __syncthreads();
-  for (int i = thread; i < piece.groups * kLanes; i += s.threads) {
-    const int group = i / kLanes;
+  for (int group = thread; group < piece.groups; group += s.threads) {
     CountedMoments sum = lanes[group];
     for (int lane = 1; lane < lane_count; ++lane) sum = merged(sum, lanes[lane * piece.groups + group]);
-    affine.set(work, piece, group, i % kLanes, kLanes, of_groups[group].mean, sum.mean,
-               1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps));
+    groups[group] = {of_groups[group].mean, sum.mean, 1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps)};
   }
+  parameters.fill(work, piece);
   __syncthreads();
   const Place<T, kVector, kParts> place(work, piece);
   if (place.left == 0) return;
-  using Some = AffinePart<T, kVector>;
-  const Some first(affine, place.column, 0), last(affine, place.column, Some::kAll - 1);
+  using Some = Affine<T, kVector, kParts>;
+  const Some first(work, piece, parameters, groups, place.column, 0), last(work, piece, parameters, groups, place.column, Some::kAll - 1);
   activated<T>(work.parameters.activation, [&](const auto& activate) {
     const T* x = place.x;
     T* y = place.y;
@@ -241,7 +246,6 @@ void run(Work<T> work, Stream stream) {
   const int64_t items = work.shape.batch * s.chunks * s.slices * s.cluster;
   if (items > kMostBlocks) fail(ErrorCode::shape, "group_norm: ", work.shape.batch, " samples are too many for one call");
   const dim3 grid(static_cast<unsigned>(items));
-  work.floats_in_turn = static_cast<int>(floats_in_turn(s, kParts));
   const auto shared = static_cast<size_t>(shared_bytes(s, kParts));
   static_assert(std::size(kHeldPixels) == 3);
   const auto piece = s.held == kHeldPixels[0]   ? piece_kernel<T, kVector, kParts, kHeldPixels[0]>
@@ -270,7 +274,7 @@ void group_norm(const GroupNormCall& call, const void* x, void* y, void* workspa
     using T = typename decltype(type)::type;
     constexpr int whole = kVectorOf<T>;
     const Work<T> work{static_cast<const T*>(x), static_cast<const T*>(call.second), first_channels_of(call),
-                       static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices, 0, 0, {},
+                       static_cast<T*>(y), call.shape, call.parameters, call.add, call.add_stride, slices, 0, {},
                        slices.chunks > 1 ? static_cast<Moments*>(workspace) : nullptr};
     const int64_t part = part_channels(slices.group_channels, vector);
     if (vector == 1) return run<T, 1, 1>(work, stream);

@@ -18,7 +18,7 @@ struct Work {
   const float* add;
   int64_t add_stride;
   Slices slices;
-  int floats_in_turn, parts_of_group;
+  int parts_of_group;
   Divisor by_parts;
   Moments* moments;  // [batch, chunks, groups]; null where an image is one chunk
 };
@@ -29,13 +29,15 @@ struct Piece {
   int groups, channels, pixels;
   int rank;
 
-  /// Slices side by side first: they share cache lines.
+  /// Slices side by side first: they share cache lines. `backwards`: the last image first. Where a batch is larger than the
+  /// cache, what the kernel before did last is still near, and so is what the next one begins with.
   template <typename T>
-  __device__ Piece(const Work<T>& work, uint32_t index) {
+  __device__ Piece(const Work<T>& work, uint32_t index, bool backwards) {
     const Slices& s = work.slices;
-    const int block = static_cast<int>(index), item = quotient(block, s.by_cluster), of_slices = quotient(item, s.by_slices);
-    rank = block - item * s.cluster;
-    const int slice = item - of_slices * s.slices;
+    const int block = static_cast<int>(index), in_turn = quotient(block, s.by_cluster);
+    rank = block - in_turn * s.cluster;
+    const int item = backwards ? quotient(static_cast<int>(gridDim.x) - 1, s.by_cluster) - in_turn : in_turn;
+    const int of_slices = quotient(item, s.by_slices), slice = item - of_slices * s.slices;
     sample = quotient(of_slices, s.by_chunks);
     chunk = of_slices - sample * s.chunks;
     first_group = slice * s.slice_groups;
@@ -128,29 +130,22 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kSums], int lane_bits) {
   }
 }
 
-/// Of each group of the slice: the mean of its first kPart channels in one pixel of the piece, with what is added to them.
-template <int kPart, typename T>
-__device__ __forceinline__ void find_pivots(const Work<T>& work, const Piece& piece, float* pivots) {
+/// The mean of a group's first kCount channels in one pixel of the piece, with what is added to them; 0 for a group that the
+/// piece does not have.
+template <int kCount, typename T>
+__device__ __forceinline__ float pivot_of(const Work<T>& work, const Piece& piece, int group) {
+  if (group >= piece.groups) return 0.0F;
+  const int channel = piece.first_channel + group * work.slices.group_channels;
   const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
   const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + min(work.slices.pivot_pixel, piece.pixels - 1);
-  const int thread = static_cast<int>(threadIdx.x), in_warp = thread % kWarp;
-  for (int of_warp = thread - in_warp; of_warp < piece.channels; of_warp += work.slices.threads) {
-    const int at = of_warp + in_warp, channel = piece.first_channel + at;
-    float v[1] = {};
-    if (at < piece.channels) {
-      float added[1];
-      load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), v);
-      load_added(work, piece, channel, added);
-      v[0] += added[0];
-    }
-    sum_lanes(v, kPart == 8 ? 3 : kPart == 4 ? 2 : 0);
-    const int group = quotient(at / kPart, work.by_parts);
-    if (at < piece.channels && at == group * work.slices.group_channels) pivots[group] = v[0] / static_cast<float>(kPart);
-  }
+  float x[kCount], added[kCount];
+  load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), x);
+  load_added(work, piece, channel, added);
+  return pairwise<kCount>([&](int i) { return x[i] + added[i]; }, 0) / static_cast<float>(kCount);
 }
 
-/// finish(group, lane, sums) for every group of the slice, by kMostCluster lanes of each block, with the sums over the cluster. Rows
-/// are summed by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
+/// finish(group, sums) for every group of the slice, by one thread of each block, with the sums over the cluster. Rows are summed
+/// by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
 /// for each thread; of_blocks: kSums for each group, which the cluster's blocks read until they have all met again.
 template <int kParts, int kSums, typename T, typename Finish>
 __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& piece, int column, float (&sums)[kParts][kSums],
@@ -188,21 +183,23 @@ __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& pie
     }
     sum_lanes(sum, lane_bits);
     if (group >= piece.groups || lane != 0) return;
+    if (s.cluster == 1) return finish(group, sum);
 #pragma unroll
     for (int n = 0; n < kSums; ++n) of_blocks[group * kSums + n] = sum[n];
   });
   // 3. the cluster's blocks
-  if (s.cluster > 1) cluster_meet();
-  else __syncthreads();
-  each_group(s, piece, kClusterBits, [&](int group, int lane) {
-    float sum[kSums] = {};
-    if (group < piece.groups && lane < s.cluster) {
+  if (s.cluster > 1) {
+    cluster_meet();
+    each_group(s, piece, kClusterBits, [&](int group, int lane) {
+      float sum[kSums] = {};
+      if (group < piece.groups && lane < s.cluster) {
 #pragma unroll
-      for (int n = 0; n < kSums; ++n) sum[n] = read_of_block(of_blocks + group * kSums + n, lane);
-    }
-    sum_lanes(sum, kClusterBits);
-    if (group < piece.groups) finish(group, lane, sum);
-  });
+        for (int n = 0; n < kSums; ++n) sum[n] = read_of_block(of_blocks + group * kSums + n, lane);
+      }
+      sum_lanes(sum, kClusterBits);
+      if (group < piece.groups && lane == 0) finish(group, sum);
+    });
+  }
   __syncthreads();
 }
 
@@ -216,53 +213,60 @@ __device__ __forceinline__ float silu(float v) {
   }
 }
 
-/// y = (x + shift)·factor + offset, by channels of a slice. For halves x·factor + offset is exact enough, with the shift in the
-/// offset.
-template <typename T>
-struct Affine {
-  static constexpr bool kFolded = sizeof(T) == 2;
-  float *factor, *offset, *shift;  // in shared memory
+/// What a group's statistics are: its mean is pivot + correction.
+struct GroupStatistics {
+  float pivot, correction, inverse_deviation;
+};
 
-  __device__ Affine(float* memory, const Slices& s)
-      : factor(memory), offset(memory + s.slice_channels), shift(memory + 2 * s.slice_channels) {}
+/// y = (x − mean)/deviation·factor + offset: what is known of it before the sums are, by channels of a slice, in shared memory.
+struct Parameters {
+  float *factor, *offset;
 
-  /// A lane's channels of a group whose mean is pivot + correction.
-  __device__ __forceinline__ void set(const Work<T>& work, const Piece& piece, int group, int lane, int lanes, float pivot,
-                                      float correction, float inverse_deviation) const {
+  __device__ Parameters(float* memory, const Slices& s) : factor(memory), offset(memory + s.slice_channels) {}
+
+  /// By all threads.
+  template <typename T>
+  __device__ __forceinline__ void fill(const Work<T>& work, const Piece& piece) const {
     const GroupNormParameters& p = work.parameters;
 #pragma unroll 1
-    for (int i = lane; i < work.slices.group_channels; i += lanes) {
-      const int at = group * work.slices.group_channels + i, channel = piece.first_channel + at;
-      float f = p.gamma == nullptr ? 1.0F : p.gamma[channel], o = p.beta == nullptr ? 0.0F : p.beta[channel], added[1];
-      load_added(work, piece, channel, added);
+    for (int i = static_cast<int>(threadIdx.x); i < piece.channels; i += work.slices.threads) {
+      const int channel = piece.first_channel + i;
+      float f = p.gamma == nullptr ? 1.0F : p.gamma[channel], o = p.beta == nullptr ? 0.0F : p.beta[channel];
       if (p.scale != nullptr) {
         const int64_t modulated = piece.sample * p.modulation_stride + channel;
         const float scale = 1.0F + p.scale[modulated];
         f *= scale;
         o = fmaf(o, scale, p.shift[modulated]);
       }
-      f *= inverse_deviation;
-      const float to_mean = added[0] - pivot;
-      factor[at] = f;
-      offset[at] = fmaf(kFolded ? to_mean - correction : -correction, f, o);
-      if (!kFolded) shift[at] = to_mean;
+      factor[i] = f, offset[i] = o;
     }
   }
 };
 
-/// Up to four of a vector's channels of it: more would take too many registers.
-template <typename T, int kVector>
-struct AffinePart {
+/// y = (x + shift)·factor + offset for up to four of a vector's channels: more would take too many registers. For halves
+/// x·factor + offset is exact enough, with the shift in the offset.
+template <typename T, int kVector, int kParts>
+struct Affine {
   static constexpr int kCount = kVector < 4 ? kVector : 4, kAll = kVector / kCount;
-  static constexpr bool kFolded = Affine<T>::kFolded;
+  static constexpr bool kFolded = sizeof(T) == 2;
   float factor[kCount], offset[kCount], shift[kCount];
 
-  __device__ AffinePart(const Affine<T>& of, int column, int part) {
+  /// Channels part·kCount and on.
+  __device__ Affine(const Work<T>& work, const Piece& piece, const Parameters& parameters, const GroupStatistics* groups, int column,
+                    int part) {
     const int first = column * kVector + part * kCount;
-    load_floats(of.factor + first, factor);
-    load_floats(of.offset + first, offset);
-    if (!kFolded) load_floats(of.shift + first, shift);
+    load_added(work, piece, piece.first_channel + first, shift);
+    load_floats(parameters.factor + first, factor);
+    load_floats(parameters.offset + first, offset);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const GroupStatistics& group = groups[quotient(column * kParts + (part * kCount + i) / (kVector / kParts), work.by_parts)];
+      factor[i] *= group.inverse_deviation;
+      shift[i] -= group.pivot;
+      offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
+    }
   }
+
   __device__ __forceinline__ float operator()(float v, int i) const {
     return fmaf(kFolded ? v : v + shift[i], factor[i], offset[i]);
   }
