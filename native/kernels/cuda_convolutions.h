@@ -27,20 +27,23 @@ struct SplitKCall {
 /// kernel does not serve, or y has so many elements that others are faster; then nothing was done.
 bool split_k_convolution(const SplitKCall& call, const at::Tensor& y);
 
-/// A convolution of few channels: kernel²·I ≤ 32.
-struct ThinCall {
-  at::Tensor x;       // [B, I, H, W], a half, in NHWC memory
-  at::Tensor weight;  // thin_weight of the layer's
+/// A convolution that adds its bias alone: halves, in NHWC memory.
+struct PlainCall {
+  at::Tensor x;       // [B, I, H, W]
+  at::Tensor weight;  // as the kernel wants it; there early, as for split_k_convolution, and so is the bias
   at::Tensor bias;    // [O] float, undefined for none
   int64_t kernel, stride, padding;  // padding: above and on the left; after the last pixel are as many zeros as y wants
 };
-/// [O, I, k, k] as the kernel reads it; undefined where it does not serve: too many channels, no half, outputs not in 32s.
+/// [O, I, k, k] as thin_convolution's kernel reads it; undefined where it does not serve: too many channels, no half, outputs not
+/// in 32s.
 at::Tensor thin_weight(const at::Tensor& weight);
-/// y = conv(x) + bias into y, NHWC; weight and bias must be there as for split_k_convolution. False where the kernel does not
-/// serve; then nothing was done.
-bool thin_convolution(const ThinCall& call, const at::Tensor& y);
+/// y = conv(x) + bias into y, NHWC, of few channels: kernel²·I ≤ 32. False where the kernel does not serve; then nothing was done.
+bool thin_convolution(const PlainCall& call, const at::Tensor& y);
+constexpr int64_t narrow_outputs = 8;
+/// The same 3×3 to so many channels, with a zero around the image. weight: [8, I, 3, 3].
+bool narrow_convolution(const PlainCall& call, const at::Tensor& y);
 
-/// While it lives, neither of these serves anything, in the whole process: to measure what they bring.
+/// While it lives, none of these serves anything, in the whole process: to measure what they bring.
 class LibrariesAlone {
  public:
   LibrariesAlone();

@@ -31,7 +31,8 @@ bool split_k_convolution(const SplitKCall&, const at::Tensor&) { return false; }
 at::Tensor thin_weight(const at::Tensor&) { return {}; }
 LibrariesAlone::LibrariesAlone() = default;
 LibrariesAlone::~LibrariesAlone() = default;
-bool thin_convolution(const ThinCall&, const at::Tensor&) { return false; }
+bool thin_convolution(const PlainCall&, const at::Tensor&) { return false; }
+bool narrow_convolution(const PlainCall&, const at::Tensor&) { return false; }
 at::Tensor upsample_nearest(const at::Tensor&) { not_built(); }
 at::Tensor pad_right_below(const at::Tensor&) { not_built(); }
 at::Tensor join_phases(const at::Tensor&, const at::Tensor&) { not_built(); }

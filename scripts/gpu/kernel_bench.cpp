@@ -120,6 +120,19 @@ void bench_bias_residual(Bench& bench, int64_t batch, int64_t pixels, int64_t ch
   });
 }
 
+/// A model's last convolution.
+void bench_narrow(Bench& bench, int64_t batch, int64_t size, int64_t channels, Element element) {
+  const int64_t pixels = batch * size * size, bytes = pixels * (channels + kNarrowOutputs) * size_of(element);
+  const int64_t sets = bench.sets_for(bytes);
+  const auto x = buffers(sets, element, pixels * channels), y = buffers(sets, element, pixels * kNarrowOutputs);
+  const Buffer weight(element, 9 * channels * kNarrowOutputs), bias(Element::f32, kNarrowOutputs);
+  bench.run(text("narrow_convolution", batch, size * size, channels, element), sets, bytes, [&](int64_t set) {
+    const auto at = static_cast<size_t>(set);
+    narrow_convolution({element, x[at].get(), weight.get(), channels, {batch, size, size, size, size, kNarrowOutputs, 3, 1, 1}, bias.floats(),
+                        y[at].get()}, bench.stream());
+  });
+}
+
 void bench_draws(Bench& bench, int64_t count, int64_t numel) {
   const int64_t sets = bench.sets_for(4 * count * numel);
   const auto to = buffers(sets, Element::f32, count * numel);
@@ -181,6 +194,8 @@ int main(int argc, char** argv) try {
     }
     for (const int64_t batch : {1, 64, 256}) bench_bias_residual(bench, batch, 1024, 128, element);
   }
+  for (const int64_t batch : {1, 64, 256, 512}) bench_narrow(bench, batch, 32, 128, Element::bf16);
+  for (const int64_t batch : {1, 4}) bench_narrow(bench, batch, 256, 128, Element::bf16);
   bench_rows(bench, 64, 8192);
   return 0;
 } catch (const std::exception& e) {

@@ -53,10 +53,13 @@ void draw_together(const std::vector<RunningRequest*>& requests, const ModelTarg
   sizes.front() = static_cast<int64_t>(requests.size());
   const auto host = at::empty(sizes, at::dtype(at::kFloat).pinned_memory(true));
   draw_rows(requests, host, target.dtype);
-  const auto sent = host.to(target.device, /*non_blocking=*/true);
+  const auto sent = host.to(target.device, /*non_blocking=*/true).split(1);
+  std::vector<at::Tensor> x;
+  for (const auto& row : sent) x.push_back(at::empty_like(row));
+  at::_foreach_copy_(x, sent);  // each its own memory, by one kernel
   for (size_t i = 0; i < requests.size(); ++i) {
     requests[i]->z.reset();
-    requests[i]->x = sent.narrow(0, static_cast<int64_t>(i), 1).clone();
+    requests[i]->x = x[i];
   }
 }
 

@@ -134,11 +134,23 @@ at::Tensor CudaConvolution::by_our_kernel(const at::Tensor& x, const Convolution
   const bool is_cut = bias == nullptr && weight.size(0) != shape_.out;
   if (is_cut || (is_wide && (residual.defined() || past.x.defined() || (bias != nullptr && bias != &bias_)))) return {};
   const auto y = empty_output(x, weight.size(0));
-  const bool done = cuda::split_k_convolution(
-      {.x = nhwc(x), .weight = weight,
-       .bias = bias == nullptr ? at::Tensor() : (is_wide ? widened_bias_ : *bias).floats,
-       .residual = residual, .past = past, .stride = shape_.stride, .padding = shape_.padding,
-       .doubles = shape_.before == Before::doubling, .scale = static_cast<float>(1 / divisor)}, y);
+  const auto floats = bias == nullptr ? at::Tensor() : (is_wide ? widened_bias_ : *bias).floats;
+  bool done = false;
+  const auto split_k = [&] {
+    done = cuda::split_k_convolution({.x = nhwc(x), .weight = weight, .bias = floats, .residual = residual, .past = past,
+                                      .stride = shape_.stride, .padding = shape_.padding,
+                                      .doubles = shape_.before == Before::doubling, .scale = static_cast<float>(1 / divisor)}, y);
+  };
+  const auto narrow = [&] {
+    return done = cuda::narrow_convolution({nhwc(x), weight, floats, shape_.kernel, shape_.stride, shape_.padding}, y);
+  };
+  const bool can_be_narrow = weight.size(0) == cuda::narrow_outputs && shape_.before == Before::nothing && !residual.defined() &&
+                             !past.x.defined() && divisor == 1;
+  if (can_be_narrow) {
+    narrow_.run(x, split_k, narrow);
+  } else {
+    split_k();
+  }
   return done ? y.narrow(1, 0, shape_.out) : at::Tensor();
 }
 

@@ -55,7 +55,7 @@ class CudaConvolution {
   ConvolutionBias widened_bias_;
   at::Tensor thin_weight_;  // of few channels
   at::Tensor phases_;       // doubling_phases, of a 3×3 convolution of a doubled image alone
-  mutable MeasuredWay in_one_, wide_, by_phases_, ours_, joins_shortcut_;
+  mutable MeasuredWay in_one_, wide_, by_phases_, ours_, narrow_, joins_shortcut_;
 };
 
 }  // namespace nd

@@ -4,6 +4,7 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <array>
 #include <atomic>
 
 #include "kernels/cuda/kernels.h"
@@ -62,6 +63,24 @@ launch::ConvolutionTerm term(const at::Tensor& x, const at::Tensor& weight, int6
   return {x.const_data_ptr(), columns, x.size(1), weight.stride(0)};
 }
 
+/// By a kernel for few channels or outputs.
+bool plain_convolution(const PlainCall& call, const at::Tensor& y, bool (*serves)(const launch::PlainConvolution&),
+                       void (*run)(const launch::PlainConvolution&, launch::Stream)) {
+  const auto dtype = y.scalar_type();
+  if (libraries_alone > 0 || !is_half(dtype) || !fits(call.x, dtype) || !fits(y, dtype) || !call.weight.defined() ||
+      call.weight.scalar_type() != dtype || call.weight.size(0) != y.size(1) || call.x.size(0) != y.size(0)) {
+    return false;
+  }
+  const c10::cuda::CUDAGuard guard(y.device());
+  const launch::PlainConvolution kernel{
+      .element = half_of(y), .x = call.x.const_data_ptr(), .weight = call.weight.const_data_ptr(),
+      .channels = call.x.size(1), .extents = extents_of(call.x, y, call.kernel, call.stride, call.padding),
+      .bias = floats_of(call.bias), .y = y.mutable_data_ptr()};
+  if (!serves(kernel)) return false;
+  run(kernel, at::cuda::getCurrentCUDAStream().stream());
+  return true;
+}
+
 }  // namespace
 
 bool split_k_convolution(const SplitKCall& call, const at::Tensor& y) {
@@ -87,20 +106,15 @@ at::Tensor thin_weight(const at::Tensor& weight) {
   return at::constant_pad_nd(rows, {0, launch::kThinProducts - rows.size(1)}).contiguous();
 }
 
-bool thin_convolution(const ThinCall& call, const at::Tensor& y) {
-  const auto dtype = y.scalar_type();
-  if (libraries_alone > 0 || !is_half(dtype) || !fits(call.x, dtype) || !fits(y, dtype) || !call.weight.defined() ||
-      call.weight.scalar_type() != dtype || call.weight.size(0) != y.size(1) || call.x.size(0) != y.size(0)) {
-    return false;
-  }
-  const c10::cuda::CUDAGuard guard(y.device());
-  const launch::ThinConvolution kernel{
-      .element = half_of(y), .x = call.x.const_data_ptr(), .weight = call.weight.const_data_ptr(),
-      .channels = call.x.size(1), .extents = extents_of(call.x, y, call.kernel, call.stride, call.padding),
-      .bias = floats_of(call.bias), .y = y.mutable_data_ptr()};
-  if (!launch::thin_serves(kernel)) return false;
-  launch::thin_convolution(kernel, at::cuda::getCurrentCUDAStream().stream());
-  return true;
+bool thin_convolution(const PlainCall& call, const at::Tensor& y) {
+  return plain_convolution(call, y, launch::thin_serves, launch::thin_convolution);
+}
+
+static_assert(narrow_outputs == launch::kNarrowOutputs);
+bool narrow_convolution(const PlainCall& call, const at::Tensor& y) {
+  const std::array sizes{y.size(1), call.x.size(1), call.kernel, call.kernel};
+  return call.weight.sizes() == at::IntArrayRef(sizes) && fits(call.weight, y.scalar_type()) &&
+         plain_convolution(call, y, launch::narrow_serves, launch::narrow_convolution);
 }
 
 LibrariesAlone::LibrariesAlone() { ++libraries_alone; }

@@ -22,7 +22,6 @@ struct Moments {
   float mean, squares;  // squares: Σ(x − mean)²
 };
 
-constexpr int kWarp = 32;
 /// Pixels that a thread holds: as few as some rows of threads allow, for each costs the thread time, and each thread its own.
 constexpr int kHeldPixels[] = {2, 4, 8}, kFewRows = 64, kFewThreads = 128;
 /// Of a block; more for a group that is wider than that, whose threads hold fewer pixels.

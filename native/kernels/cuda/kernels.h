@@ -127,21 +127,26 @@ bool split_k_serves(const SplitKConvolution& call);
 /// must be there before anything that is on the stream now: they are read while the kernel before may still run.
 void split_k_convolution(const SplitKConvolution& call, Stream stream);
 
-constexpr int kThinProducts = 32, kThinOutputs = 32;
-/// y = conv(x) + bias of so few channels that kernel²·channels ≤ 32. weight: [out_channels, 32], taps times channels, then zeros;
-/// it and the bias must be there early, as for split_k_convolution. y: [batch, out_height, out_width, out_channels], the latter
-/// a multiple of 32.
-struct ThinConvolution {
+/// y = conv(x) + bias. Weight and bias must be there early, as for split_k_convolution.
+struct PlainConvolution {
   Element element;  // a half
   const void* x;    // [batch, height, width, channels]
   const void* weight;
   int64_t channels;
   ConvolutionExtents extents;
   const float* bias;  // [out_channels], or null
-  void* y;
+  void* y;            // [batch, out_height, out_width, out_channels]
 };
-bool thin_serves(const ThinConvolution& call);
-void thin_convolution(const ThinConvolution& call, Stream stream);
+constexpr int kThinProducts = 32, kThinOutputs = 32;
+/// For so few channels that kernel²·channels ≤ 32, and output channels in multiples of 32. weight: [out_channels, 32], taps times
+/// channels, then zeros.
+bool thin_serves(const PlainConvolution& call);
+void thin_convolution(const PlainConvolution& call, Stream stream);
+constexpr int kNarrowOutputs = 8;
+/// For 8 output channels: 3×3, with a zero around the image, and channels in multiples of 32, up to some hundred. weight: [8, 3, 3,
+/// channels]. The bits do not depend on the batch.
+bool narrow_serves(const PlainConvolution& call);
+void narrow_convolution(const PlainConvolution& call, Stream stream);
 
 /// to[i] = table[rows[i]], of `width` floats; NaN where there is no such row.
 void gather_rows(const float* table, int64_t width, const int64_t* rows, int64_t count, int64_t table_rows, float* to,

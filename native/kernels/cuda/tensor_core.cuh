@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/limits.h"
 
 namespace nd::kernels::cuda {
 
@@ -9,7 +10,7 @@ namespace nd::kernels::cuda {
 /// long as both factors have the same.
 constexpr int kRowChannels = 32, kLaneChannels = 8;
 
-__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
 __device__ __forceinline__ int lane_channel() { return lane() % 4 * kLaneChannels; }
 
 /// sums += rows·outsᵀ over 16 channels, of a warp: rows are 16, of which a lane has lane / 4 and that + 8; outs are 8, of which

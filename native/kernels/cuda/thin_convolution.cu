@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ 
 
 }  // namespace
 
-bool thin_serves(const ThinConvolution& call) {
+bool thin_serves(const PlainConvolution& call) {
   constexpr int64_t most = 0x3FFFFFFF;  // pixels and an image's elements are counted in 32 bits
   const ConvolutionExtents& e = call.extents;
   const int64_t rows = e.batch * e.out_height * e.out_width;
@@ -118,7 +118,7 @@ bool thin_serves(const ThinConvolution& call) {
          aligned_16(call.y) && is_aligned(call.bias, 8);
 }
 
-void thin_convolution(const ThinConvolution& call, Stream stream) {
+void thin_convolution(const PlainConvolution& call, Stream stream) {
   if (!thin_serves(call)) fail(ErrorCode::shape, "thin_convolution: no such call is served");
   dispatch_half(call.element, [&](auto type) {
     using T = typename decltype(type)::type;
