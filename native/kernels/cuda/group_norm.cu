@@ -22,9 +22,9 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   using At = Place<T, kVector, kParts>;
   const Slices& s = work.slices;
   auto* scratch = reinterpret_cast<float*>(shared_memory());
-  const Parameters parameters(scratch + 2 * kParts * s.threads, s);
-  auto* groups = reinterpret_cast<GroupStatistics*>(parameters.offset + s.slice_channels);
-  auto* of_blocks = reinterpret_cast<float*>(groups + s.slice_groups);
+  const Affine<T> affine(scratch + 2 * kParts * s.threads, s);
+  float* pivots = affine.shift + s.slice_channels;
+  float* of_blocks = pivots + s.slice_groups;
   const Piece piece(work, blockIdx.x, /*backwards=*/true);
   const At place(work, piece);
   const float count = static_cast<float>(piece.pixels) * static_cast<float>(s.group_channels);
@@ -42,22 +42,14 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
   };
   wait_for_previous();
   each(place, [&](int j, Held<T, kVector>& to) { to.load(place.x + j * place.x_step); });
-  float shift[kVector] = {};
-  if (place.left > 0) load_added(work, piece, place.channel, shift);
-
-  if (work.moments == nullptr) parameters.fill(work, piece);
 
   // 1. the pivot
-  float pivot[kParts] = {};
   const auto group_of = [&](int part) { return quotient(place.column * kParts + part, work.by_parts); };
-  if constexpr (sizeof(T) == 2) {
-#pragma unroll
-    for (int k = 0; k < kParts; ++k) {
-      const int group = group_of(k);
-      pivot[k] = pivot_of<At::kPartChannels>(work, piece, group);
-      if (place.row == 0 && place.column * kParts + k == group * work.parts_of_group && group < piece.groups) groups[group].pivot = pivot[k];
-    }
-  } else {
+  begin<sizeof(T) == 2 ? At::kPartChannels : 0>(work, piece, affine, pivots);
+  __syncthreads();
+  float shift[kVector] = {};
+  if (place.left > 0) load_floats(affine.shift + place.column * kVector, shift);
+  if constexpr (sizeof(T) != 2) {
     float sums[kParts][1] = {}, pixels = 0;
     each(place, [&](int, const Held<T, kVector>& x) {
       pixels += 1.0F;
@@ -70,20 +62,23 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
     for (int k = 0; k < kParts; ++k) {
       sums[k][0] = fmaf(pixels, pairwise<At::kPartChannels>([&](int i) { return shift[i]; }, k * At::kPartChannels), sums[k][0]);
     }
-    sum_groups(work, piece, place.column, sums, scratch, of_blocks + 2 * s.slice_groups, [&](int group, const float (&sum)[1]) {
-      groups[group].pivot = sum[0] / count;
+    sum_groups(work, piece, place.column, sums, scratch, of_blocks + 2 * s.slice_groups, [&](int group, int lane, const float (&sum)[1]) {
+      if (lane == 0) pivots[group] = sum[0] / count;
     });
-    if (place.left > 0) {
+  }
+  float pivot[kParts] = {};
+  if (place.left > 0) {
 #pragma unroll
-      for (int k = 0; k < kParts; ++k) pivot[k] = groups[group_of(k)].pivot;
-    }
+    for (int k = 0; k < kParts; ++k) pivot[k] = pivots[group_of(k)];
   }
   keep_packed();
 
   // 2. the sums of the differences and their squares
   float both[kParts][2] = {};
+  if (place.left > 0) {
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) shift[i] -= pivot[i / At::kPartChannels];
+    for (int i = 0; i < kVector; ++i) shift[i] -= pivot[i / At::kPartChannels];
+  }
   each(place, [&](int, const Held<T, kVector>& x) {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
@@ -93,43 +88,43 @@ __global__ void __launch_bounds__(kBoundThreads<kHeld>, kBoundBlocks<kHeld>) pie
       sum[1] = fmaf(d, d, sum[1]);
     }
   });
-  sum_groups(work, piece, place.column, both, scratch, of_blocks, [&](int group, const float (&sum)[2]) {
-    GroupStatistics& of = groups[group];
-    of.correction = sum[0] / count;
-    float squares = fmaf(-sum[0], of.correction, sum[1]);
+  sum_groups(work, piece, place.column, both, scratch, of_blocks, [&](int group, int lane, const float (&sum)[2]) {
+    const float correction = sum[0] / count;
+    float squares = fmaf(-sum[0], correction, sum[1]);
     if (squares < 0.0F) squares = 0.0F;  // NaN stays
-    of.inverse_deviation = 1.0F / sqrtf(squares / count + work.parameters.eps);
-    if (work.moments != nullptr) {
+    if (work.moments == nullptr) {
+      affine.finish(s, group, lane, kMostCluster, pivots[group], correction, 1.0F / sqrtf(squares / count + work.parameters.eps));
+    } else if (lane == 0) {
       work.moments[(int64_t{piece.sample} * s.chunks + piece.chunk) * work.shape.groups + piece.first_group + group] = {
-          of.pivot + of.correction, squares};
+          pivots[group] + correction, squares};
     }
   });
   if (work.moments != nullptr) return;
+  if (s.cluster > 1) cluster_arrive();
   keep_packed();
 
   // 3. y
   // Anew: the pixels take the registers that these would have been kept in.
   uint32_t index = blockIdx.x;
   forget(index);
-  const Piece same(work, index, /*backwards=*/true);
-  const At again(work, same);
+  const At again(work, Piece(work, index, /*backwards=*/true));
   if (again.left > 0) {
     activated<T>(work.parameters.activation, [&](const auto& activate) {
-      using Some = Affine<T, kVector, kParts>;
+      using Some = AffinePart<T, kVector>;
 #pragma unroll
       for (int part = 0; part < Some::kAll; ++part) {
-        const Some affine(work, same, parameters, groups, again.column, part);
+        const Some of_part(affine, again.column, part);
         each(again, [&](int, Held<T, kVector>& x) {
           float y[Some::kCount];
 #pragma unroll
-          for (int i = 0; i < Some::kCount; ++i) y[i] = activate(affine(x[part * Some::kCount + i], i));
+          for (int i = 0; i < Some::kCount; ++i) y[i] = activate(of_part(x[part * Some::kCount + i], i));
           x.replace(part * Some::kCount, y);
         });
       }
       each(again, [&](int j, const Held<T, kVector>& y) { y.store(again.y + j * again.y_step); });
     });
   }
-  if (s.cluster > 1) cluster_meet();  // nobody reads this block's sums any more
+  if (s.cluster > 1) cluster_wait();  // nobody reads this block's sums any more
 }
 
 struct CountedMoments {
@@ -150,8 +145,7 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
   let_next_begin();
   const Slices& s = work.slices;
   auto* lanes = reinterpret_cast<CountedMoments*>(shared_memory());
-  const Parameters parameters(reinterpret_cast<float*>(lanes + kLanes * s.slice_groups), s);
-  auto* groups = reinterpret_cast<GroupStatistics*>(parameters.offset + s.slice_channels);
+  const Affine<T> affine(reinterpret_cast<float*>(lanes + kLanes * s.slice_groups), s);
   const int thread = static_cast<int>(threadIdx.x), lane_count = min(kLanes, s.chunks);
   const float group_channels = static_cast<float>(s.group_channels);
   const Piece piece(work, blockIdx.x, /*backwards=*/false);  // piece_kernel ended with the first
@@ -171,18 +165,20 @@ __global__ void __launch_bounds__(kMostWideThreads) apply_kernel(Work<T> work) {
     }
     lanes[i] = sum;
   }
+  begin<0>(work, piece, affine, nullptr);
   __syncthreads();
-  for (int group = thread; group < piece.groups; group += s.threads) {
+  for (int i = thread; i < piece.groups * kLanes; i += s.threads) {
+    const int group = i / kLanes;
     CountedMoments sum = lanes[group];
     for (int lane = 1; lane < lane_count; ++lane) sum = merged(sum, lanes[lane * piece.groups + group]);
-    groups[group] = {of_groups[group].mean, sum.mean, 1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps)};
+    affine.finish(s, group, i % kLanes, kLanes, of_groups[group].mean, sum.mean,
+                  1.0F / sqrtf(sum.squares / sum.count + work.parameters.eps));
   }
-  parameters.fill(work, piece);
   __syncthreads();
   const Place<T, kVector, kParts> place(work, piece);
   if (place.left == 0) return;
-  using Some = Affine<T, kVector, kParts>;
-  const Some first(work, piece, parameters, groups, place.column, 0), last(work, piece, parameters, groups, place.column, Some::kAll - 1);
+  using Some = AffinePart<T, kVector>;
+  const Some first(affine, place.column, 0), last(affine, place.column, Some::kAll - 1);
   activated<T>(work.parameters.activation, [&](const auto& activate) {
     const T* x = place.x;
     T* y = place.y;

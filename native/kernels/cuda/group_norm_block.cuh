@@ -130,23 +130,9 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kSums], int lane_bits) {
   }
 }
 
-/// The mean of a group's first kCount channels in one pixel of the piece, with what is added to them; 0 for a group that the
-/// piece does not have.
-template <int kCount, typename T>
-__device__ __forceinline__ float pivot_of(const Work<T>& work, const Piece& piece, int group) {
-  if (group >= piece.groups) return 0.0F;
-  const int channel = piece.first_channel + group * work.slices.group_channels;
-  const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
-  const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + min(work.slices.pivot_pixel, piece.pixels - 1);
-  float x[kCount], added[kCount];
-  load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), x);
-  load_added(work, piece, channel, added);
-  return pairwise<kCount>([&](int i) { return x[i] + added[i]; }, 0) / static_cast<float>(kCount);
-}
-
-/// finish(group, sums) for every group of the slice, by one thread of each block, with the sums over the cluster. Rows are summed
-/// by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
-/// for each thread; of_blocks: kSums for each group, which the cluster's blocks read until they have all met again.
+/// finish(group, lane, sums) for every group of the slice, by kMostCluster lanes of each block, with the sums over the cluster. Rows
+/// are summed by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
+/// for each thread; of_blocks: kSums for each group, which the cluster's blocks may read until it is over.
 template <int kParts, int kSums, typename T, typename Finish>
 __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& piece, int column, float (&sums)[kParts][kSums],
                                            float* scratch, float* of_blocks, const Finish& finish) {
@@ -183,23 +169,21 @@ __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& pie
     }
     sum_lanes(sum, lane_bits);
     if (group >= piece.groups || lane != 0) return;
-    if (s.cluster == 1) return finish(group, sum);
 #pragma unroll
     for (int n = 0; n < kSums; ++n) of_blocks[group * kSums + n] = sum[n];
   });
   // 3. the cluster's blocks
-  if (s.cluster > 1) {
-    cluster_meet();
-    each_group(s, piece, kClusterBits, [&](int group, int lane) {
-      float sum[kSums] = {};
-      if (group < piece.groups && lane < s.cluster) {
+  if (s.cluster > 1) cluster_meet();
+  else __syncthreads();
+  each_group(s, piece, kClusterBits, [&](int group, int lane) {
+    float sum[kSums] = {};
+    if (group < piece.groups && lane < s.cluster) {
 #pragma unroll
-        for (int n = 0; n < kSums; ++n) sum[n] = read_of_block(of_blocks + group * kSums + n, lane);
-      }
-      sum_lanes(sum, kClusterBits);
-      if (group < piece.groups && lane == 0) finish(group, sum);
-    });
-  }
+      for (int n = 0; n < kSums; ++n) sum[n] = read_of_block(of_blocks + group * kSums + n, lane);
+    }
+    sum_lanes(sum, kClusterBits);
+    if (group < piece.groups) finish(group, lane, sum);
+  });
   __syncthreads();
 }
 
@@ -213,60 +197,78 @@ __device__ __forceinline__ float silu(float v) {
   }
 }
 
-/// What a group's statistics are: its mean is pivot + correction.
-struct GroupStatistics {
-  float pivot, correction, inverse_deviation;
+/// y = (x + shift)·factor + offset, by channels of a slice. For halves x·factor + offset is exact enough, with the shift in the
+/// offset. Before the sums are known: y = (x + shift − mean)/deviation·factor + offset.
+template <typename T>
+struct Affine {
+  static constexpr bool kFolded = sizeof(T) == 2;
+  float *factor, *offset, *shift;  // in shared memory
+
+  __device__ Affine(float* memory, const Slices& s)
+      : factor(memory), offset(memory + s.slice_channels), shift(memory + 2 * s.slice_channels) {}
+
+  /// A lane's channels of a group whose mean is pivot + correction.
+  __device__ __forceinline__ void finish(const Slices& s, int group, int lane, int lanes, float pivot, float correction,
+                                         float inverse_deviation) const {
+#pragma unroll 1
+    for (int i = lane; i < s.group_channels; i += lanes) {
+      const int at = group * s.group_channels + i;
+      const float f = factor[at] * inverse_deviation, to_mean = shift[at] - pivot;
+      factor[at] = f;
+      offset[at] = fmaf(kFolded ? to_mean - correction : -correction, f, offset[at]);
+      if (!kFolded) shift[at] = to_mean;
+    }
+  }
 };
 
-/// y = (x − mean)/deviation·factor + offset: what is known of it before the sums are, by channels of a slice, in shared memory.
-struct Parameters {
-  float *factor, *offset;
-
-  __device__ Parameters(float* memory, const Slices& s) : factor(memory), offset(memory + s.slice_channels) {}
-
-  /// By all threads.
-  template <typename T>
-  __device__ __forceinline__ void fill(const Work<T>& work, const Piece& piece) const {
-    const GroupNormParameters& p = work.parameters;
+/// What is known before the sums, by all threads: the slice's factors; and with kPart > 0 each group's pivot, the mean of its first
+/// kPart channels in one pixel of the piece, with what is added to them.
+template <int kPart, typename T>
+__device__ __forceinline__ void begin(const Work<T>& work, const Piece& piece, const Affine<T>& affine, float* pivots) {
+  const GroupNormParameters& p = work.parameters;
+  const int channels = static_cast<int>(work.shape.channels), first = static_cast<int>(work.first_channels);
+  const int64_t pixel = piece.sample * work.shape.pixels + piece.first_pixel + min(work.slices.pivot_pixel, piece.pixels - 1);
+  const int thread = static_cast<int>(threadIdx.x), in_warp = thread % kWarp;
 #pragma unroll 1
-    for (int i = static_cast<int>(threadIdx.x); i < piece.channels; i += work.slices.threads) {
-      const int channel = piece.first_channel + i;
-      float f = p.gamma == nullptr ? 1.0F : p.gamma[channel], o = p.beta == nullptr ? 0.0F : p.beta[channel];
+  for (int of_warp = thread - in_warp; of_warp < piece.channels; of_warp += work.slices.threads) {
+    const int at = of_warp + in_warp, channel = piece.first_channel + at;
+    float v[1] = {};
+    if (at < piece.channels) {
+      if constexpr (kPart > 0) {
+        load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), v);
+      }
+      float f = p.gamma == nullptr ? 1.0F : p.gamma[channel], o = p.beta == nullptr ? 0.0F : p.beta[channel], added[1];
+      load_added(work, piece, channel, added);
       if (p.scale != nullptr) {
         const int64_t modulated = piece.sample * p.modulation_stride + channel;
         const float scale = 1.0F + p.scale[modulated];
         f *= scale;
         o = fmaf(o, scale, p.shift[modulated]);
       }
-      factor[i] = f, offset[i] = o;
+      affine.factor[at] = f, affine.offset[at] = o, affine.shift[at] = added[0];
+      v[0] += added[0];
+    }
+    if constexpr (kPart > 0) {
+      sum_lanes(v, kPart == 8 ? 3 : kPart == 4 ? 2 : 0);
+      const int group = quotient(at / kPart, work.by_parts);
+      if (at < piece.channels && at == group * work.slices.group_channels) pivots[group] = v[0] / static_cast<float>(kPart);
     }
   }
-};
+}
 
-/// y = (x + shift)·factor + offset for up to four of a vector's channels: more would take too many registers. For halves
-/// x·factor + offset is exact enough, with the shift in the offset.
-template <typename T, int kVector, int kParts>
-struct Affine {
+/// Up to four of a vector's channels of it: more would take too many registers.
+template <typename T, int kVector>
+struct AffinePart {
   static constexpr int kCount = kVector < 4 ? kVector : 4, kAll = kVector / kCount;
-  static constexpr bool kFolded = sizeof(T) == 2;
+  static constexpr bool kFolded = Affine<T>::kFolded;
   float factor[kCount], offset[kCount], shift[kCount];
 
-  /// Channels part·kCount and on.
-  __device__ Affine(const Work<T>& work, const Piece& piece, const Parameters& parameters, const GroupStatistics* groups, int column,
-                    int part) {
+  __device__ AffinePart(const Affine<T>& of, int column, int part) {
     const int first = column * kVector + part * kCount;
-    load_added(work, piece, piece.first_channel + first, shift);
-    load_floats(parameters.factor + first, factor);
-    load_floats(parameters.offset + first, offset);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const GroupStatistics& group = groups[quotient(column * kParts + (part * kCount + i) / (kVector / kParts), work.by_parts)];
-      factor[i] *= group.inverse_deviation;
-      shift[i] -= group.pivot;
-      offset[i] = fmaf(kFolded ? shift[i] - group.correction : -group.correction, factor[i], offset[i]);
-    }
+    load_floats(of.factor + first, factor);
+    load_floats(of.offset + first, offset);
+    if (!kFolded) load_floats(of.shift + first, shift);
   }
-
   __device__ __forceinline__ float operator()(float v, int i) const {
     return fmaf(kFolded ? v : v + shift[i], factor[i], offset[i]);
   }

@@ -41,10 +41,10 @@ struct Slices {
   Divisor by_slices, by_chunks, by_columns, by_cluster;
 };
 
-/// Of shared memory: two sums for each part of a thread's vector; a factor and an offset for each channel; what is known of a group, and
-/// the block's three sums of it.
+/// Of shared memory: two sums for each part of a thread's vector; y's factor, offset and shift for each channel; a pivot and the block's
+/// three sums for each group.
 inline int64_t shared_bytes(const Slices& s, int64_t parts) {
-  return 4 * (2 * parts * s.threads + 2 * s.slice_channels + 6 * s.slice_groups);
+  return 4 * (2 * parts * s.threads + 3 * s.slice_channels + 4 * s.slice_groups);
 }
 
 /// What the cut goes by, beside the shape. The bits do not depend on `count`; where clusters are smaller, more images are cut into

@@ -41,7 +41,23 @@ __device__ __forceinline__ void cluster_meet() {
 #ifndef __CUDACC__
   emulation::cluster_meet();
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+/// The same in two: a thread arrives when it has read all that it wants, and waits before it ends, for its block's shared memory ends
+/// with it. What was written in between, nobody waits for.
+__device__ __forceinline__ void cluster_arrive() {
+#ifndef __CUDACC__
+  emulation::cluster_arrive();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#ifndef __CUDACC__
+  emulation::cluster_wait();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #endif
 }
 /// What the block of that rank has at the same place of its shared memory.

@@ -32,7 +32,7 @@ inline std::vector<BenchModel> bench_models() {
                  {"down_block_types",
                   {"DownBlock2D", "DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"}},
                  {"up_block_types", {"UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"}}});
-  return {{"cifar10", parse_unet2d_config(cifar10.dump()), 35.746, {64, 1, 256, 8, 512}},
+  return {{"cifar10", parse_unet2d_config(cifar10.dump()), 35.746, {64, 1, 256, 8, 512, 1024}},
           {"church", parse_unet2d_config(church.dump()), 113.673, {1, 4}}};
 }
 

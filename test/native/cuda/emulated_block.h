@@ -33,11 +33,9 @@ namespace emulation {
   std::abort();
 }
 
-/// Into an order that is another at every call, and the same in every run.
-inline void shuffle(std::vector<unsigned>& items) {
-  static std::minstd_rand source;
-  std::shuffle(items.begin(), items.end(), source);
-}
+/// Chance that is another at every call, and the same in every run.
+inline std::minstd_rand chance;
+inline void shuffle(std::vector<unsigned>& items) { std::shuffle(items.begin(), items.end(), chance); }
 
 /// 0 to count − 1.
 inline std::vector<unsigned> shuffled(size_t count) {
@@ -56,9 +54,14 @@ class Barrier {
  public:
   explicit Barrier(size_t threads) : threads_(threads) {}
   void arrive_and_wait();
+  /// The meeting that wait is for. Those who arrive all go on at once, or all let the others run first.
+  size_t arrive();
+  void wait(size_t meeting);
 
  private:
-  size_t threads_;
+  void count_in();
+  size_t threads_, arrived_ = 0, meeting_ = 0;
+  bool lets_run_ = false;
   std::vector<unsigned> waiting_;
 };
 
@@ -90,7 +93,7 @@ struct Block {
 class Cluster {
  public:
   Cluster(dim3 first, size_t count, size_t threads, size_t shared_bytes, const std::function<void()>& body)
-      : barrier(count * threads), first_(first), threads_(threads), body_(body), contexts_(count * threads) {
+      : barrier(count * threads), first_(first), threads_(threads), body_(body), contexts_(count * threads), meetings_(count * threads) {
     for (size_t i = 0; i < count; ++i) blocks_.emplace_back(threads, shared_bytes);
     while (stacks.size() < contexts_.size()) stacks.push_back(std::make_unique_for_overwrite<char[]>(kStack));
   }
@@ -114,6 +117,16 @@ class Cluster {
   /// These may go on, before all others that may.
   void let_go(const std::vector<unsigned>& threads) { ready_.insert(ready_.end(), threads.begin(), threads.end()); }
   void wait() { switch_from(contexts_[now_]); }
+  void let_others_run() {
+    ready_.insert(ready_.begin(), now_);
+    wait();
+  }
+
+  void arrive() {
+    const auto thread = now_;
+    meetings_[thread] = barrier.arrive();
+  }
+  void wait_for_arrived() { barrier.wait(meetings_[now_]); }
 
   Barrier barrier;
 
@@ -152,6 +165,7 @@ class Cluster {
   const size_t threads_;
   const std::function<void()>& body_;
   std::vector<ucontext_t> contexts_;
+  std::vector<size_t> meetings_;  // of each thread, that it has arrived at last
   std::vector<Block> blocks_;
   std::vector<unsigned> ready_;
   unsigned now_ = 0;
@@ -159,13 +173,28 @@ class Cluster {
   ucontext_t caller_{};
 };
 
+inline void Barrier::count_in() {
+  if (++arrived_ < threads_) return;
+  arrived_ = 0, ++meeting_;
+  shuffle(waiting_);
+  cluster->let_go(waiting_);
+  waiting_.clear();
+}
 inline void Barrier::arrive_and_wait() {
   waiting_.push_back(cluster->now());
-  if (waiting_.size() == threads_) {
-    shuffle(waiting_);
-    cluster->let_go(waiting_);
-    waiting_.clear();
-  }
+  count_in();
+  cluster->wait();
+}
+inline size_t Barrier::arrive() {
+  const size_t meeting = meeting_;
+  if (arrived_ == 0) lets_run_ = std::bernoulli_distribution()(chance);
+  count_in();
+  if (lets_run_) cluster->let_others_run();
+  return meeting;
+}
+inline void Barrier::wait(size_t meeting) {
+  if (meeting_ != meeting) return;
+  waiting_.push_back(cluster->now());
   cluster->wait();
 }
 

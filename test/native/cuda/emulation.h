@@ -31,6 +31,8 @@ namespace emulation {
 inline unsigned char* shared_memory() { return cluster->block().shared.get(); }
 
 inline void cluster_meet() { cluster->barrier.arrive_and_wait(); }
+inline void cluster_arrive() { cluster->arrive(); }
+inline void cluster_wait() { cluster->wait_for_arrived(); }
 /// The same place of the shared memory that the block of that rank has.
 template <typename T>
 const T* of_block(const T* mine, int rank) {
