@@ -39,6 +39,8 @@ at::Tensor upsample_nearest(const at::Tensor& x);
 /// As [B, C, H + 1, W + 1], with zeros on the right and below.
 at::Tensor pad_right_below(const at::Tensor& x);
 
+/// z [4·B, C, H, W], NHWC, phase after phase, as [B, C, 2H, 2W]: the pixel (2i + a, 2j + b) is phase 2a + b of (i, j).
+at::Tensor interleave_phases(const at::Tensor& z);
 /// z [B, 4·C, H + 1, W + 1], NHWC, with the channels of phase 2a + b together, as [B, C, 2H, 2W]: the pixel (2i + a, 2j + b) is
 /// phase 2a + b of (i + a, j + b), plus bias ([C] float).
 at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias);

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
+
 namespace nd::cuda {
 
 /// A convolution with bias and residual in its epilogue: all in x's dtype, in NHWC memory.
@@ -10,7 +12,8 @@ struct FusedConvolution {
   at::Tensor weight;    // [O, I, k, k]
   at::Tensor bias;      // [O]
   at::Tensor residual;  // of y's shape; undefined for none
-  int64_t stride, padding, padding_after;  // the latter on the right and below
+  int64_t stride;
+  std::array<int64_t, 2> padding, padding_after;  // zeros above and on the left; below and on the right
 };
 
 /// y = conv(x) + bias + residual into y, NHWC, which shares memory with none of the others. Of the ways that cuDNN has, the

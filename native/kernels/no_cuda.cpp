@@ -35,6 +35,7 @@ bool thin_convolution(const PlainCall&, const at::Tensor&) { return false; }
 bool narrow_convolution(const PlainCall&, const at::Tensor&) { return false; }
 at::Tensor upsample_nearest(const at::Tensor&) { not_built(); }
 at::Tensor pad_right_below(const at::Tensor&) { not_built(); }
+at::Tensor interleave_phases(const at::Tensor&) { not_built(); }
 at::Tensor join_phases(const at::Tensor&, const at::Tensor&) { not_built(); }
 void philox_normal(const std::vector<kernels::cuda::PhiloxDraw>&, int64_t, at::Device) { not_built(); }
 void add_bias_residual_(const at::Tensor&, const at::Tensor&, const at::Tensor&, float) { not_built(); }

@@ -96,11 +96,15 @@ void bench_group_norm(Bench& bench, int64_t batch, int64_t pixels, int64_t chann
 void bench_pixels(Bench& bench, int64_t batch, int64_t size, int64_t channels, Element element) {
   const int64_t numel = batch * size * size * channels, bytes = 5 * numel * size_of(element);
   const int64_t sets = bench.sets_for(2 * numel * size_of(element));
-  const auto x = buffers(sets, element, numel), y = buffers(sets, element, 4 * numel);
+  const auto x = buffers(sets, element, numel), y = buffers(sets, element, 4 * numel), z = buffers(sets, element, 4 * numel);
   const PixelCall call{batch, size, size, channels * size_of(element)};
   bench.run(text("upsample_nearest", batch, size * size, channels, element), sets, bytes, [&](int64_t set) {
     const auto at = static_cast<size_t>(set);
     upsample_nearest(call, x[at].get(), y[at].get(), bench.stream());
+  });
+  bench.run(text("interleave_phases", batch, size * size, channels, element), sets, 8 * numel * size_of(element), [&](int64_t set) {
+    const auto at = static_cast<size_t>(set);
+    interleave_phases(call, z[at].get(), y[at].get(), bench.stream());
   });
   bench.run(text("pad_right_below", batch, size * size, channels, element), sets, 2 * numel * size_of(element), [&](int64_t set) {
     const auto at = static_cast<size_t>(set);

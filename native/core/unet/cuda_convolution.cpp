@@ -32,6 +32,9 @@ at::Tensor with_channels(const at::Tensor& x, int64_t channels) {
   return channels == x.size(1) ? x : nhwc(at::constant_pad_nd(x, {0, 0, 0, 0, 0, channels - x.size(1)}));
 }
 
+/// In both directions.
+std::array<int64_t, 2> both(int64_t zeros) { return {zeros, zeros}; }
+
 int64_t whole_vectors(int64_t channels, at::ScalarType dtype) {
   const int64_t vector = dtype == at::kFloat ? 4 : 8;
   return (channels + vector - 1) / vector * vector;
@@ -164,7 +167,7 @@ at::Tensor CudaConvolution::in_one_kernel(const at::Tensor& x, const Epilogue& e
   const auto input = with_channels(nhwc(pads ? x : prepared(x, shape_.before)), weight.size(1));
   const auto y = empty_output(x, weight.size(0));
   const bool done = cuda::convolution_bias_residual(
-      {input, weight, bias.values, residual, shape_.stride, shape_.padding, padding_after()}, y);
+      {input, weight, bias.values, residual, shape_.stride, both(shape_.padding), both(padding_after())}, y);
   return done ? y.narrow(1, 0, shape_.out) : at::Tensor();
 }
 
@@ -225,12 +228,32 @@ at::Tensor CudaConvolution::with_shortcut(const at::Tensor& x, const CudaConvolu
   return y;
 }
 
+/// Each phase by a convolution of its own, which computes no more than is wanted of it; undefined where cuDNN has none with a bias.
+at::Tensor CudaConvolution::by_phases_apart(const at::Tensor& x) const {
+  const auto image = nhwc(x);
+  const int64_t batch = x.size(0);
+  const auto z = at::empty({4 * batch, shape_.out, x.size(2), x.size(3)}, image.options().memory_format(at::MemoryFormat::ChannelsLast));
+  for (const int64_t a : {0, 1}) {
+    for (const int64_t b : {0, 1}) {
+      const int64_t phase = 2 * a + b;
+      const auto weight = phases_.narrow(0, phase * shape_.out, shape_.out), y = z.narrow(0, phase * batch, batch);
+      if (!cuda::convolution_bias_residual({image, weight, bias_.values, {}, 1, {1 - a, 1 - b}, {a, b}}, y)) return {};
+    }
+  }
+  return cuda::interleave_phases(z);
+}
+
 at::Tensor CudaConvolution::operator()(const at::Tensor& x, const Epilogue& epilogue) const {
   if (!phases_.defined() || !is_plain(epilogue) || epilogue.bias != nullptr) return finished(x, epilogue);
   at::Tensor y;
   const auto doubled = [&] { y = finished(x, epilogue); };
+  const auto together = [&] { y = cuda::join_phases(nhwc(conv2d_as_set(x, phases_, /*stride=*/1, /*padding=*/1)), bias_.floats); };
+  const auto apart = [&] {
+    y = by_phases_apart(x);
+    return y.defined();
+  };
   const auto phases = [&] {
-    y = cuda::join_phases(nhwc(conv2d_as_set(x, phases_, /*stride=*/1, /*padding=*/1)), bias_.floats);
+    phases_apart_.run(x, together, apart);
     return true;
   };
   by_phases_.run(x, doubled, phases);

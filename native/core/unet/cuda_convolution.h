@@ -41,6 +41,7 @@ class CudaConvolution {
   const ConvolutionBias& bias_of(const Epilogue& epilogue) const;
 
   at::Tensor finished(const at::Tensor& x, const Epilogue& epilogue) const;
+  at::Tensor by_phases_apart(const at::Tensor& x) const;
   at::Tensor by_libraries(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor without_bias_by_libraries(const at::Tensor& x) const;
   at::Tensor in_one_kernel(const at::Tensor& x, const Epilogue& epilogue, const at::Tensor& residual) const;
@@ -55,7 +56,7 @@ class CudaConvolution {
   ConvolutionBias widened_bias_;
   at::Tensor thin_weight_;  // of few channels
   at::Tensor phases_;       // doubling_phases, of a 3×3 convolution of a doubled image alone
-  mutable MeasuredWay in_one_, wide_, by_phases_, ours_, narrow_, joins_shortcut_;
+  mutable MeasuredWay in_one_, wide_, by_phases_, phases_apart_, ours_, narrow_, joins_shortcut_;
 };
 
 }  // namespace nd

@@ -99,6 +99,15 @@ at::Tensor pad_right_below(const at::Tensor& x) {
   return y;
 }
 
+at::Tensor interleave_phases(const at::Tensor& z) {
+  const c10::cuda::CUDAGuard guard(z.device());
+  check_nhwc(z);
+  const auto phase = z.narrow(0, 0, z.size(0) / 4);
+  const auto y = image_of(phase, z.size(1), 2 * z.size(2), 2 * z.size(3));
+  launch::interleave_phases(pixels_of(phase), z.const_data_ptr(), y.mutable_data_ptr(), stream());
+  return y;
+}
+
 at::Tensor join_phases(const at::Tensor& z, const at::Tensor& bias) {
   const c10::cuda::CUDAGuard guard(z.device());
   check_nhwc(z);

@@ -67,7 +67,7 @@ cudnn::Descriptor graph_of(const FusedConvolution& call, const at::Tensor& y, cu
   const auto sums = tensor(sums_id, CUDNN_DATA_FLOAT, sizes_of(y), /*is_virtual=*/true),
              with_residual = tensor(with_residual_id, CUDNN_DATA_FLOAT, sizes_of(y), /*is_virtual=*/true);
   std::vector<cudnn::Descriptor> operations;
-  operations.push_back(cudnn::convolution(x, weight, sums, call.stride, {call.padding, call.padding_after}));
+  operations.push_back(cudnn::convolution(x, weight, sums, call.stride, call.padding, call.padding_after));
   if (call.residual.defined()) operations.push_back(cudnn::sum(sums, residual, with_residual));
   operations.push_back(cudnn::sum(call.residual.defined() ? with_residual : sums, bias, out));
   return cudnn::graph(handle, operations);
@@ -156,13 +156,13 @@ class Search {
 };
 
 /// All that a plan depends on.
-using Key = std::array<int64_t, 14>;
+using Key = std::array<int64_t, 16>;
 
 Key key_of(const FusedConvolution& call, const at::Tensor& y) {
   const auto x = sizes_of(call.x), weight = sizes_of(call.weight);
   const auto dtype = static_cast<int64_t>(y.scalar_type());
-  return {y.device().index(), dtype, x[0], x[1], x[2], x[3], weight[0], weight[2], weight[3], call.stride, call.padding,
-          call.padding_after, call.residual.defined(), tf32_allowed()};
+  return {y.device().index(), dtype, x[0], x[1], x[2], x[3], weight[0], weight[2], weight[3], call.stride, call.padding[0],
+          call.padding[1], call.padding_after[0], call.padding_after[1], call.residual.defined(), tf32_allowed()};
 }
 
 /// The fastest plan for a key, none where there is no plan. Held while it is sought, and while it is run. Kept for the process:

@@ -51,14 +51,14 @@ Descriptor tensor(int64_t id, cudnnDataType_t type, const Sizes& sizes, bool is_
       .finalized();
 }
 
-Descriptor convolution(const Descriptor& x, const Descriptor& weight, const Descriptor& y, int64_t stride, Padding padding) {
-  using Pair = std::array<int64_t, 2>;
+Descriptor convolution(const Descriptor& x, const Descriptor& weight, const Descriptor& y, int64_t stride, const Pair& before,
+                       const Pair& after) {
   const auto how = Descriptor(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
                        .set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT)
                        .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_CROSS_CORRELATION)
                        .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, int64_t{2})
-                       .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, Pair{padding.before, padding.before})
-                       .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, Pair{padding.after, padding.after})
+                       .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, before)
+                       .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, after)
                        .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, Pair{stride, stride})
                        .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, Pair{1, 1})
                        .finalized();

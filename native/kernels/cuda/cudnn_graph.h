@@ -106,11 +106,11 @@ using Sizes = std::array<int64_t, 4>;
 /// In NHWC memory. A virtual one is in none: one operation's result that another one reads.
 Descriptor tensor(int64_t id, cudnnDataType_t type, const Sizes& sizes, bool is_virtual = false);
 
-struct Padding {
-  int64_t before, after;  // after: on the right and below
-};
-/// y = conv(x) in float32, in both dimensions alike.
-Descriptor convolution(const Descriptor& x, const Descriptor& weight, const Descriptor& y, int64_t stride, Padding padding);
+/// Height's and width's.
+using Pair = std::array<int64_t, 2>;
+/// y = conv(x) in float32, of x with zeros before its first pixels and after its last.
+Descriptor convolution(const Descriptor& x, const Descriptor& weight, const Descriptor& y, int64_t stride, const Pair& before,
+                       const Pair& after);
 
 /// y = a + b in float32.
 Descriptor sum(const Descriptor& a, const Descriptor& b, const Descriptor& y);

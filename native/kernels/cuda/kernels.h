@@ -88,6 +88,9 @@ void upsample_nearest(const PixelCall& call, const void* x, void* y, Stream stre
 /// y: [batch, height + 1, width + 1], x with zeros on the right and below.
 void pad_right_below(const PixelCall& call, const void* x, void* y, Stream stream);
 
+/// y: [batch, 2·height, 2·width], y[2i + a, 2j + b] = z[2a + b][i, j]. z: [4, batch, height, width].
+void interleave_phases(const PixelCall& call, const void* z, void* y, Stream stream);
+
 /// y[2i + a, 2j + b] = z[i + a, j + b, 2a + b] + bias: the four convolutions that are one of a doubled image. z: [batch,
 /// height + 1, width + 1, 4, channels], y: [batch, 2·height, 2·width, channels].
 void join_phases(Element element, const void* z, const float* bias, void* y, int64_t batch, int64_t height, int64_t width,

@@ -82,6 +82,16 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
+template <typename Word>
+__global__ void __launch_bounds__(kThreads)
+    interleave_kernel(const Word* z, Word* y, int64_t y_rows, int width, int pixel_words) {
+  each_word(y_rows, 2 * width, pixel_words, [&](int64_t y_row, int column, int word) {
+    // Row 2r + a of all images is of the phases' row r of all.
+    const int64_t phase = y_row % 2 * 2 + column % 2, z_row = phase * (y_rows / 2) + y_row / 2;
+    y[(y_row * 2 * width + column) * pixel_words + word] = z[(z_row * width + column / 2) * pixel_words + word];
+  });
+}
+
 template <typename T, int kCount>
 __global__ void __launch_bounds__(kThreads)
     join_phases_kernel(const T* z, const float* bias, T* y, int64_t y_rows, int height, int width, int channels) {
@@ -118,6 +128,16 @@ void upsample_nearest(const PixelCall& call, const void* x, void* y, Stream stre
     using Word = decltype(word);
     launch(upsample_kernel<Word>, grid_for(call.width * pixel_words, rows, kThreads), kThreads, 0, stream,
            static_cast<const Word*>(x), static_cast<Word*>(y), rows, static_cast<int>(call.width), pixel_words);
+  });
+}
+
+void interleave_phases(const PixelCall& call, const void* z, void* y, Stream stream) {
+  if (is_empty(call)) return;
+  const int64_t y_rows = call.batch * 2 * call.height;
+  with_words(call, z, y, [&](auto word, int pixel_words) {
+    using Word = decltype(word);
+    launch(interleave_kernel<Word>, grid_for(2 * call.width * pixel_words, y_rows, kThreads), kThreads, 0, stream,
+           static_cast<const Word*>(z), static_cast<Word*>(y), y_rows, static_cast<int>(call.width), pixel_words);
   });
 }
 

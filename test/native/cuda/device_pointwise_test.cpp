@@ -101,6 +101,25 @@ TEST("pixels are doubled, or get zeros on the right and below, whatever their by
   }
 }
 
+TEST("the pixels of four images become one's that is twice as wide and high") {
+  for (const PixelCall& call : {PixelCall{1, 1, 1, 2}, PixelCall{3, 2, 5, 20}, PixelCall{2, 4, 3, 48}, PixelCall{1, 2, 40, 1040}}) {
+    const int64_t numel = 4 * call.batch * call.height * call.width * call.pixel_bytes / 2;
+    const auto z = values::encode(Element::f16, values::random(numel, 1));
+    for (const size_t unaligned : {0, 2, 4}) {
+      const DeviceBuffer<unsigned char> device_z(z, unaligned), y(z.size());
+      interleave_phases(call, device_z.get(), y.get(), nullptr);
+      std::vector<unsigned char> expected;
+      for (int64_t i = 0; i < 4 * call.batch * call.height * call.width; ++i) {
+        const int64_t column = i % (2 * call.width), row = i / (2 * call.width) % (2 * call.height), image = i / (4 * call.width * call.height);
+        const int64_t from = ((row % 2 * 2 + column % 2) * call.batch + image) * call.height * call.width + row / 2 * call.width + column / 2;
+        for (int64_t byte = 0; byte < call.pixel_bytes; ++byte) expected.push_back(z[static_cast<size_t>(from * call.pixel_bytes + byte)]);
+      }
+      EXPECT(y.values() == expected);
+      EXPECT(y.margins_hold());
+    }
+  }
+}
+
 TEST("phases become the pixels of an image twice as wide and high, with their bias") {
   struct Size {
     int64_t batch, height, width, channels;
@@ -165,6 +184,9 @@ TEST("more rows than a grid has") {
   }
   join_phases(Element::f32, device_z.get(), zero.get(), pixels.get(), images, 1, 1, 1, nullptr);
   EXPECT(values::same(pixels.values(), joined));
+  interleave_phases({images, 1, 1, 4}, device_z.get(), pixels.get(), nullptr);
+  for (size_t i = 0; i < 4 * images; ++i) joined[i] = z[i % 4 * images + i / 4];
+  EXPECT(values::same(pixels.values(), joined));
 }
 
 TEST("nothing to add and nothing to gather launch nothing") {
@@ -174,6 +196,7 @@ TEST("nothing to add and nothing to gather launch nothing") {
   for (const PixelCall& call : {PixelCall{0, 4, 4, 8}, PixelCall{1, 0, 4, 8}, PixelCall{1, 4, 0, 8}, PixelCall{1, 4, 4, 0}}) {
     upsample_nearest(call, nullptr, nullptr, nullptr);
     pad_right_below(call, nullptr, nullptr, nullptr);
+    interleave_phases(call, nullptr, nullptr, nullptr);
   }
   join_phases(Element::f32, nullptr, nullptr, nullptr, 1, 0, 4, 4, nullptr);
 }

@@ -20,6 +20,8 @@ inline at::Tensor draw_weight(int64_t out, int64_t in, int64_t kernel, at::Scala
 
 inline at::Tensor nhwc(const at::Tensor& tensor) { return tensor.to(kGpu).contiguous(at::MemoryFormat::ChannelsLast); }
 
+inline at::Tensor exact(const at::Tensor& tensor) { return tensor.to(at::kDouble).to(kGpu); }
+
 /// By the norm, and no element further than that from the largest.
 inline void expect_within(const at::Tensor& y, const at::Tensor& expected, double tolerance) {
   const auto exact = expected.to(y.device());

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "core/unet/convolution.h"
+#include "core/unet/cuda_convolution.h"
 #include "gpu/gpu_convolution.h"
 #include "kernels/cuda_ops.h"
 #include "kernels/cudnn_convolution.h"
@@ -16,22 +16,30 @@ using namespace nd::test;
 
 namespace {
 
+using Pair = std::array<int64_t, 2>;
 struct Shape {
-  int64_t in, size, out, stride = 1, padding = 1, padding_after = padding;
+  int64_t in, size, out, stride = 1;
+  Pair padding{1, 1}, padding_after = padding;
+  int64_t kernel = 3;
 };
-constexpr Shape kShapes[] = {{128, 32, 128}, {256, 8, 256}, {512, 4, 256}, {128, 16, 256}, {256, 8, 256, 2, 1}, {128, 32, 128, 2, 0, 1},
-                             {256, 4, 512, 2, 0, 1}, {128, 33, 128, 2, 0}, {8, 32, 128}, {128, 32, 8}};
+// The last are phases of a doubled image's.
+constexpr Shape kShapes[] = {{128, 32, 128}, {256, 8, 256}, {512, 4, 256}, {128, 16, 256}, {256, 8, 256, 2},
+                             {128, 32, 128, 2, {0, 0}, {1, 1}}, {256, 4, 512, 2, {0, 0}, {1, 1}}, {128, 33, 128, 2, {0, 0}},
+                             {8, 32, 128}, {128, 32, 8}, {256, 16, 256, 1, {1, 0}, {0, 1}, 2}, {64, 8, 128, 1, {0, 0}, {1, 1}, 2}};
+
+at::Tensor padded_as(const Pair& before, const Pair& after, const at::Tensor& x) {
+  return at::constant_pad_nd(x, {before[1], after[1], before[0], after[0]});
+}
 
 /// A call, and what it must give in float64.
 struct Case {
   Case(int64_t batch, const Shape& shape, at::ScalarType dtype, bool with_residual) {
     const auto x = draw({batch, shape.in, shape.size, shape.size}, dtype, 1);
-    const auto weight = draw_weight(shape.out, shape.in, 3, dtype, 2);
+    const auto weight = draw_weight(shape.out, shape.in, shape.kernel, dtype, 2);
     const auto bias = draw({shape.out}, dtype, 3);
-    const int64_t before = shape.padding, after = shape.padding_after;
-    const auto padded = at::constant_pad_nd(x.to(at::kDouble), {before, after, before, after});
+    const auto padded = padded_as(shape.padding, shape.padding_after, x.to(at::kDouble));
     expected = at::conv2d(padded, weight.to(at::kDouble), bias.to(at::kDouble), shape.stride);
-    call = {nhwc(x), nhwc(weight), bias.to(kGpu), {}, shape.stride, before, after};
+    call = {nhwc(x), nhwc(weight), bias.to(kGpu), {}, shape.stride, shape.padding, shape.padding_after};
     bias_float = call.bias.to(at::kFloat);
     if (!with_residual) return;
     const auto residual = draw(expected.sizes(), dtype, 4);
@@ -44,8 +52,9 @@ struct Case {
   }
   /// The other way: cuDNN's convolution, and a pass of ours.
   at::Tensor apart() const {
-    const auto x = call.padding_after > call.padding ? cuda::pad_right_below(call.x) : call.x;
-    const auto y = conv2d_as_set(x, call.weight, call.stride, call.padding).contiguous(at::MemoryFormat::ChannelsLast);
+    const bool is_even = call.padding == call.padding_after && call.padding[0] == call.padding[1];
+    const auto x = is_even ? call.x : padded_as(call.padding, call.padding_after, call.x);
+    const auto y = conv2d_as_set(x, call.weight, call.stride, is_even ? call.padding[0] : 0).contiguous(at::MemoryFormat::ChannelsLast);
     cuda::add_bias_residual_(y, bias_float, call.residual, 1);
     return y;
   }
@@ -77,8 +86,9 @@ void expect_right(at::ScalarType dtype, double tolerance) {
         const auto fused = [&] { return cuda::convolution_bias_residual(given.call, y); };
         const bool served = fused();
         const double apart_us = 1e6 * cuda::best_seconds(kGpu, [&] { given.apart(); });
-        std::printf("  %2ld x %2ldx%2ld %3ld -> %3ld, stride %ld, padding %ld %ld%s: apart %6.1f µs, ", batch, shape.size,
-                    shape.size, shape.in, shape.out, shape.stride, shape.padding, shape.padding_after, with_residual ? ", residual" : "          ",
+        std::printf("  %2ld x %2ldx%2ld %3ld -> %3ld, %ldx%ld, stride %ld, padding %ld %ld, %ld %ld%s: apart %6.1f µs, ", batch, shape.size,
+                    shape.size, shape.in, shape.out, shape.kernel, shape.kernel, shape.stride, shape.padding[0], shape.padding[1],
+                    shape.padding_after[0], shape.padding_after[1], with_residual ? ", residual" : "          ",
                     apart_us);
         if (!served) {
           std::printf("not served in one\n");
@@ -109,6 +119,34 @@ TEST("what is new is served where it is measured, if anything is, and not in a c
   EXPECT(!cuda::convolution_bias_residual(unknown.call, y));
   const cuda::MeasuredAlgorithms measured;
   EXPECT_EQUAL(cuda::convolution_bias_residual(unknown.call, y), cuda::convolution_bias_residual(known.call, known.empty()));
+}
+
+TEST("a doubled image's convolution, as four of the image and in every way that a layer may take") {
+  const cuda::MeasuredAlgorithms measured;
+  for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    const double tolerance = dtype == at::kFloat ? 2e-5 : dtype == at::kHalf ? 2e-3 : 1.6e-2;  // the phases' weights are sums, rounded
+    for (const int64_t batch : {1, 3, 64}) {
+      const int64_t out = 128, size = 8;
+      const auto x = draw({batch, 64, size, size}, dtype, 1), bias = draw({out}, dtype, 3);
+      const auto weight = draw_weight(out, 64, 3, dtype, 2);
+      const auto doubled = exact(x).repeat_interleave(2, 2).repeat_interleave(2, 3);
+      const auto expected = at::conv2d(doubled, exact(weight), exact(bias), 1, 1);
+      const ConvolutionBias biases{bias.to(kGpu), bias.to(kGpu, at::kFloat)};
+      const CudaConvolution layer(weight.to(kGpu), biases, {64, out, 3, 1, 1, Before::doubling});
+      const auto image = nhwc(x), phases = doubling_phases(weight.to(kGpu));
+      cuda::synchronize(kGpu);
+      expect_within(layer(image, {}), expected, tolerance);
+      const auto z = at::empty({4 * batch, out, size, size}, image.options().memory_format(at::MemoryFormat::ChannelsLast));
+      bool served = true;
+      for (const int64_t phase : {0, 1, 2, 3}) {
+        const int64_t a = phase / 2, b = phase % 2;
+        const auto taps = phases.narrow(0, phase * out, out), y = z.narrow(0, phase * batch, batch);
+        served = served && cuda::convolution_bias_residual({image, taps, biases.values, {}, 1, {1 - a, 1 - b}, {a, b}}, y);
+      }
+      if (served) expect_within(cuda::interleave_phases(z), expected, tolerance);
+      else std::printf("  not served in one\n");
+    }
+  }
 }
 
 TEST("channels and addresses that the kernels can't read are not served") {
