@@ -95,7 +95,7 @@ void bench_group_norm(Bench& bench, int64_t batch, int64_t pixels, int64_t chann
 
 void bench_pixels(Bench& bench, int64_t batch, int64_t size, int64_t channels, Element element) {
   const int64_t numel = batch * size * size * channels, bytes = 5 * numel * size_of(element);
-  const int64_t sets = bench.sets_for(2 * numel * size_of(element));
+  const int64_t sets = bench.sets_for(9 * numel * size_of(element));
   const auto x = buffers(sets, element, numel), y = buffers(sets, element, 4 * numel), z = buffers(sets, element, 4 * numel);
   const PixelCall call{batch, size, size, channels * size_of(element)};
   bench.run(text("upsample_nearest", batch, size * size, channels, element), sets, bytes, [&](int64_t set) {
@@ -132,8 +132,8 @@ void bench_narrow(Bench& bench, int64_t batch, int64_t size, int64_t channels, E
   const Buffer weight(element, 9 * channels * kNarrowOutputs), bias(Element::f32, kNarrowOutputs);
   bench.run(text("narrow_convolution", batch, size * size, channels, element), sets, bytes, [&](int64_t set) {
     const auto at = static_cast<size_t>(set);
-    narrow_convolution({element, x[at].get(), weight.get(), channels, {batch, size, size, size, size, kNarrowOutputs, 3, 1, 1}, bias.floats(),
-                        y[at].get()}, bench.stream());
+    const ConvolutionExtents extents{batch, size, size, size, size, kNarrowOutputs, 3, 1, 1};
+    narrow_convolution({element, x[at].get(), weight.get(), channels, extents, bias.floats(), y[at].get()}, bench.stream());
   });
 }
 

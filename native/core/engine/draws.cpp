@@ -56,7 +56,7 @@ void draw_together(const std::vector<RunningRequest*>& requests, const ModelTarg
   const auto sent = host.to(target.device, /*non_blocking=*/true).split(1);
   std::vector<at::Tensor> x;
   for (const auto& row : sent) x.push_back(at::empty_like(row));
-  at::_foreach_copy_(x, sent);  // each its own memory, by one kernel
+  at::_foreach_copy_(x, sent);  // each has its own memory; a kernel copies many
   for (size_t i = 0; i < requests.size(); ++i) {
     requests[i]->z.reset();
     requests[i]->x = x[i];

@@ -55,6 +55,19 @@ at::Tensor doubling_phases(const at::Tensor& weight) {
   return nhwc(at::cat(phases).to(weight.scalar_type()));
 }
 
+at::Tensor doubled_by_phases(const at::Tensor& x, const at::Tensor& phases, const at::Tensor& bias) {
+  const int64_t batch = x.size(0), out = phases.size(0) / 4;
+  const auto z = at::empty({4 * batch, out, x.size(2), x.size(3)}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  for (const int64_t a : {0, 1}) {
+    for (const int64_t b : {0, 1}) {
+      const int64_t phase = 2 * a + b;
+      const auto weight = phases.narrow(0, phase * out, out), y = z.narrow(0, phase * batch, batch);
+      if (!cuda::convolution_bias_residual({x, weight, bias, {}, 1, {1 - a, 1 - b}, {a, b}}, y)) return {};
+    }
+  }
+  return cuda::interleave_phases(z);
+}
+
 CudaConvolution::CudaConvolution(const at::Tensor& weight, const ConvolutionBias& bias, ConvShape shape)
     : shape_(shape), weight_(weight.clone(at::MemoryFormat::ChannelsLast)), bias_(bias) {
   const auto in = whole_vectors(shape.in, weight.scalar_type()), out = whole_vectors(shape.out, weight.scalar_type());
@@ -140,9 +153,9 @@ at::Tensor CudaConvolution::by_our_kernel(const at::Tensor& x, const Convolution
   const auto floats = bias == nullptr ? at::Tensor() : (is_wide ? widened_bias_ : *bias).floats;
   bool done = false;
   const auto split_k = [&] {
-    done = cuda::split_k_convolution({.x = nhwc(x), .weight = weight, .bias = floats, .residual = residual, .past = past,
-                                      .stride = shape_.stride, .padding = shape_.padding,
-                                      .doubles = shape_.before == Before::doubling, .scale = static_cast<float>(1 / divisor)}, y);
+    return done = cuda::split_k_convolution({.x = nhwc(x), .weight = weight, .bias = floats, .residual = residual, .past = past,
+                                             .stride = shape_.stride, .padding = shape_.padding,
+                                             .doubles = shape_.before == Before::doubling, .scale = static_cast<float>(1 / divisor)}, y);
   };
   const auto narrow = [&] {
     return done = cuda::narrow_convolution({nhwc(x), weight, floats, shape_.kernel, shape_.stride, shape_.padding}, y);
@@ -150,7 +163,7 @@ at::Tensor CudaConvolution::by_our_kernel(const at::Tensor& x, const Convolution
   const bool can_be_narrow = weight.size(0) == cuda::narrow_outputs && shape_.before == Before::nothing && !residual.defined() &&
                              !past.x.defined() && divisor == 1;
   if (can_be_narrow) {
-    narrow_.run(x, split_k, narrow);
+    narrow_.run(x, [&] { split_k() || narrow(); }, narrow);
   } else {
     split_k();
   }
@@ -228,28 +241,13 @@ at::Tensor CudaConvolution::with_shortcut(const at::Tensor& x, const CudaConvolu
   return y;
 }
 
-/// Each phase by a convolution of its own, which computes no more than is wanted of it; undefined where cuDNN has none with a bias.
-at::Tensor CudaConvolution::by_phases_apart(const at::Tensor& x) const {
-  const auto image = nhwc(x);
-  const int64_t batch = x.size(0);
-  const auto z = at::empty({4 * batch, shape_.out, x.size(2), x.size(3)}, image.options().memory_format(at::MemoryFormat::ChannelsLast));
-  for (const int64_t a : {0, 1}) {
-    for (const int64_t b : {0, 1}) {
-      const int64_t phase = 2 * a + b;
-      const auto weight = phases_.narrow(0, phase * shape_.out, shape_.out), y = z.narrow(0, phase * batch, batch);
-      if (!cuda::convolution_bias_residual({image, weight, bias_.values, {}, 1, {1 - a, 1 - b}, {a, b}}, y)) return {};
-    }
-  }
-  return cuda::interleave_phases(z);
-}
-
 at::Tensor CudaConvolution::operator()(const at::Tensor& x, const Epilogue& epilogue) const {
   if (!phases_.defined() || !is_plain(epilogue) || epilogue.bias != nullptr) return finished(x, epilogue);
   at::Tensor y;
   const auto doubled = [&] { y = finished(x, epilogue); };
   const auto together = [&] { y = cuda::join_phases(nhwc(conv2d_as_set(x, phases_, /*stride=*/1, /*padding=*/1)), bias_.floats); };
   const auto apart = [&] {
-    y = by_phases_apart(x);
+    y = doubled_by_phases(nhwc(x), phases_, bias_.values);
     return y.defined();
   };
   const auto phases = [&] {

@@ -16,6 +16,9 @@ namespace nd {
 ///
 /// weight: [out, in, 3, 3]; returns [4·out, in, 2, 2], phase 2a + b of rows a and columns b after another.
 at::Tensor doubling_phases(const at::Tensor& weight);
+/// The convolution of a doubled x, [B, in, H, W] in NHWC memory, with bias [out] in x's dtype: each phase by a convolution of its own,
+/// which computes no more than is wanted of it. Undefined where cuDNN has none with a bias.
+at::Tensor doubled_by_phases(const at::Tensor& x, const at::Tensor& phases, const at::Tensor& bias);
 
 /// A convolution where the kernels of CUDA serve, in the way that is fastest for its input's size: cuDNN's kernels with an
 /// epilogue or without, our own for few outputs or channels, for 1×1 ones cuBLAS's products too.
@@ -41,7 +44,6 @@ class CudaConvolution {
   const ConvolutionBias& bias_of(const Epilogue& epilogue) const;
 
   at::Tensor finished(const at::Tensor& x, const Epilogue& epilogue) const;
-  at::Tensor by_phases_apart(const at::Tensor& x) const;
   at::Tensor by_libraries(const at::Tensor& x, const Epilogue& epilogue) const;
   at::Tensor without_bias_by_libraries(const at::Tensor& x) const;
   at::Tensor in_one_kernel(const at::Tensor& x, const Epilogue& epilogue, const at::Tensor& residual) const;

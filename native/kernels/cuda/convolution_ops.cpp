@@ -113,7 +113,7 @@ bool thin_convolution(const PlainCall& call, const at::Tensor& y) {
 static_assert(narrow_outputs == launch::kNarrowOutputs);
 bool narrow_convolution(const PlainCall& call, const at::Tensor& y) {
   const std::array sizes{y.size(1), call.x.size(1), call.kernel, call.kernel};
-  return call.weight.sizes() == at::IntArrayRef(sizes) && fits(call.weight, y.scalar_type()) &&
+  return call.weight.defined() && call.weight.sizes() == at::IntArrayRef(sizes) && fits(call.weight, y.scalar_type()) &&
          plain_convolution(call, y, launch::narrow_serves, launch::narrow_convolution);
 }
 

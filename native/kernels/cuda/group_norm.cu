@@ -204,17 +204,8 @@ int64_t first_channels_of(const GroupNormCall& call) {
 /// Channels of an access: a whole vector where shape and memory allow it.
 int64_t vector_of(const GroupNormCall& call, const void* x, const void* y) {
   const int64_t vector = 16 / bytes_of(call.element);
-  const GroupNormParameters& p = call.parameters;
-  for (const int64_t count : {call.shape.channels, first_channels_of(call)}) {
-    if (count % vector != 0) return 1;
-  }
-  for (const int64_t stride : {call.add == nullptr ? 0 : call.add_stride, p.scale == nullptr ? 0 : p.modulation_stride}) {
-    if (stride % 4 != 0) return 1;
-  }
-  for (const void* at : std::initializer_list<const void*>{x, call.second, y, call.add, p.gamma, p.beta, p.scale, p.shift}) {
-    if (!aligned_16(at)) return 1;
-  }
-  return vector;
+  const bool whole = call.shape.channels % vector == 0 && first_channels_of(call) % vector == 0;
+  return whole && aligned_16(x) && aligned_16(call.second) && aligned_16(y) ? vector : 1;
 }
 
 /// Throws where the shape makes no sense.

@@ -93,14 +93,6 @@ __device__ __forceinline__ void load_floats(const float* from, float (&v)[kCount
   }
 }
 
-template <int kVector, typename T>
-__device__ __forceinline__ void load_added(const Work<T>& work, const Piece& piece, int channel,
-                                           float (&added)[kVector]) {
-  if (work.add != nullptr) return load_floats(work.add + piece.sample * work.add_stride + channel, added);
-#pragma unroll
-  for (int i = 0; i < kVector; ++i) added[i] = 0.0F;
-}
-
 /// The sum of value(first) … value(first + kCount − 1), by pairs.
 template <int kCount, typename Value>
 __device__ __forceinline__ float pairwise(const Value& value, int first) {
@@ -132,7 +124,8 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kSums], int lane_bits) {
 
 /// finish(group, lane, sums) for every group of the slice, by kMostCluster lanes of each block, with the sums over the cluster. Rows
 /// are summed by pairs, then pairs of them, to the end; which are in one warp or block makes no difference. scratch: kSums·kParts floats
-/// for each thread; of_blocks: kSums for each group, which the cluster's blocks may read until it is over.
+/// for each thread; of_blocks: kSums for each group, which others of the cluster may still read afterwards: another call
+/// wants another place.
 template <int kParts, int kSums, typename T, typename Finish>
 __device__ __forceinline__ void sum_groups(const Work<T>& work, const Piece& piece, int column, float (&sums)[kParts][kSums],
                                            float* scratch, float* of_blocks, const Finish& finish) {
@@ -237,16 +230,16 @@ __device__ __forceinline__ void begin(const Work<T>& work, const Piece& piece, c
       if constexpr (kPart > 0) {
         load(channel < first ? work.x + pixel * first + channel : work.second + pixel * (channels - first) + (channel - first), v);
       }
-      float f = p.gamma == nullptr ? 1.0F : p.gamma[channel], o = p.beta == nullptr ? 0.0F : p.beta[channel], added[1];
-      load_added(work, piece, channel, added);
+      float f = p.gamma == nullptr ? 1.0F : p.gamma[channel], o = p.beta == nullptr ? 0.0F : p.beta[channel];
+      const float added = work.add == nullptr ? 0.0F : work.add[piece.sample * work.add_stride + channel];
       if (p.scale != nullptr) {
         const int64_t modulated = piece.sample * p.modulation_stride + channel;
         const float scale = 1.0F + p.scale[modulated];
         f *= scale;
         o = fmaf(o, scale, p.shift[modulated]);
       }
-      affine.factor[at] = f, affine.offset[at] = o, affine.shift[at] = added[0];
-      v[0] += added[0];
+      affine.factor[at] = f, affine.offset[at] = o, affine.shift[at] = added;
+      v[0] += added;
     }
     if constexpr (kPart > 0) {
       sum_lanes(v, kPart == 8 ? 3 : kPart == 4 ? 2 : 0);

@@ -139,6 +139,7 @@ struct PlainConvolution {
   ConvolutionExtents extents;
   const float* bias;  // [out_channels], or null
   void* y;            // [batch, out_height, out_width, out_channels]
+  int64_t strip_rows = 0;  // of narrow_convolution's strips at most; 0: as many as leave all processors busy
 };
 constexpr int kThinProducts = 32, kThinOutputs = 32;
 /// For so few channels that kernel²·channels ≤ 32, and output channels in multiples of 32. weight: [out_channels, 32], taps times
@@ -146,8 +147,8 @@ constexpr int kThinProducts = 32, kThinOutputs = 32;
 bool thin_serves(const PlainConvolution& call);
 void thin_convolution(const PlainConvolution& call, Stream stream);
 constexpr int kNarrowOutputs = 8;
-/// For 8 output channels: 3×3, with a zero around the image, and channels in multiples of 32, up to some hundred. weight: [8, 3, 3,
-/// channels]. The bits do not depend on the batch.
+/// For 8 output channels: 3×3, with a zero around the image, and channels in multiples of 32, up to 608. weight: [8, 3, 3, channels].
+/// The bits depend on neither the batch nor the strips.
 bool narrow_serves(const PlainConvolution& call);
 void narrow_convolution(const PlainConvolution& call, Stream stream);
 

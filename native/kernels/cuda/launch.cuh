@@ -36,6 +36,7 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 // Blocks of a cluster run at once, on processors near each other, and read each other's shared memory (CUDA C++ Programming Guide,
 // "Distributed Shared Memory"); from compute capability 9 on.
 
+// Of these three, whole warps call each.
 /// The cluster's threads meet, and see what each wrote to shared memory before.
 __device__ __forceinline__ void cluster_meet() {
 #ifndef __CUDACC__
@@ -44,8 +45,8 @@ __device__ __forceinline__ void cluster_meet() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 #endif
 }
-/// The same in two: a thread arrives when it has read all that it wants, and waits before it ends, for its block's shared memory ends
-/// with it. What was written in between, nobody waits for.
+/// The same in two: a block arrives when it has used all that it read of others, and waits before it ends, for its shared memory ends
+/// with it. Nothing is ordered otherwise: for what is written meanwhile nobody waits.
 __device__ __forceinline__ void cluster_arrive() {
 #ifndef __CUDACC__
   emulation::cluster_arrive();

@@ -1,20 +1,25 @@
 #include "kernels/cuda/convolution_pixels.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
-/// 3×3 convolutions of so few outputs that one product of the tensor cores has them all: a model's last. Memory bounds them. A
-/// warp goes down a strip of the image, and what it reads of a row serves the three rows of outputs that see it.
+/// 3×3 convolutions of few outputs: a model's last. Of a pixel the products with all nine taps are made at once, so that it is read
+/// once a row; a warp goes down a strip of the image, and adds up what belongs to one output: of neighbours, then of rows.
 namespace nd::kernels::cuda {
 
 namespace {
 
-constexpr int kTaps = 3, kWarps = 8, kThreads = kWarp * kWarps;
-constexpr int kTilePixels = 16;  // of a row, that one product has
+constexpr int kTaps = 3, kAllTaps = kTaps * kTaps;
+constexpr int kPairs = (kAllTaps + 1) / 2;  // of taps: the outputs of two are a product's rows
+constexpr int kGroupPixels = 8;             // a product's columns
+constexpr int kWarps = 4, kThreads = kWarp * kWarps;
+/// That an SM must be able to take: 168 or 255 registers a thread.
+template <bool kGoesOn>
+constexpr int kBoundBlocks = kGoesOn ? 2 : 3;
 constexpr int kMostStripRows = 8, kWarpsWanted = 8;  // wanted of a processor, before strips are long
 
 template <typename T>
 struct NarrowWork {
   const T* x;
-  const T* weight;  // [kNarrowOutputs, kTaps, kTaps, channels]
+  const T* weight;  // [kNarrowOutputs, kAllTaps, channels]
   const float* bias;
   T* y;
   int height, width, channels;
@@ -22,71 +27,96 @@ struct NarrowWork {
   Divisor by_columns, by_strips;
 };
 
-__device__ __forceinline__ uint4 no_pixels() { return make_uint4(0, 0, 0, 0); }
-
-/// Words 2j and 2j + 1.
-__device__ __forceinline__ void pair_of(const uint4& v, int j, uint32_t (&pair)[2]) {
-  pair[0] = j == 0 ? v.x : v.z, pair[1] = j == 0 ? v.y : v.w;
-}
-
-/// The block's copy of the weights: for each kRowChannels channels and tap what each lane's part of the product is.
+/// The block's copy of the weights: a lane's part of each product's left factor, [channels / kRowChannels, kPairs, 2, lane].
 template <typename T>
 __device__ __forceinline__ void fill(const NarrowWork<T>& work, uint4* weights) {
-  constexpr int taps = kTaps * kTaps;
-  const int count = work.channels / kRowChannels * taps;
+  const int count = work.channels / kRowChannels * kPairs * 2;
   for (int i = static_cast<int>(threadIdx.x) / kWarp; i < count; i += kWarps) {
-    const int chunk = i / taps, tap = i - chunk * taps, channel = chunk * kRowChannels + lane_channel();
-    weights[i * kWarp + lane()] = *reinterpret_cast<const uint4*>(work.weight + (lane() / 4 * taps + tap) * work.channels + channel);
+    const int chunk = i / (2 * kPairs), tap = i % (2 * kPairs) / 2 * 2, channel = chunk * kRowChannels + lane_channel() + i % 2 * 4;
+    const T* const of_tap = work.weight + (lane() / 4 * kAllTaps + tap) * work.channels + channel;
+    const uint2 first = *reinterpret_cast<const uint2*>(of_tap);
+    uint2 second = make_uint2(0, 0);
+    if (tap + 1 < kAllTaps) second = *reinterpret_cast<const uint2*>(of_tap + work.channels);
+    weights[i * kWarp + lane()] = make_uint4(first.x, second.x, first.y, second.y);
   }
 }
 
-/// kTiles·16 pixels of a row from `column` on, under each of the taps side by side; zeros outside.
-template <typename T, int kTiles>
-struct Row {
-  uint4 seen[kTaps][kTiles][2];
+/// kGroups·8 pixels of a row, and where the row goes on on both sides, the neighbours of its ends in one group more.
+template <typename T, int kGroups, bool kGoesOn>
+struct Pixels {
+  static constexpr int kAll = kGroups + (kGoesOn ? 1 : 0);
+  uint4 seen[kAll];
 
-  __device__ __forceinline__ void load(const T* row, int column, int width, int channels) {
+  /// Of kRowChannels channels; `column`: the first pixel.
+  __device__ __forceinline__ void load(const T* row, int column, const NarrowWork<T>& work) {
+    const int at = lane() / 4;
 #pragma unroll
-    for (int right = 0; right < kTaps; ++right) {
+    for (int group = 0; group < kAll; ++group) {
+      const int end = at == 0 ? column - 1 : at == 1 ? column + kGroups * kGroupPixels : -1;
+      const int x = group == kGroups ? end : column + group * kGroupPixels + at;
+      const bool inside = static_cast<unsigned>(x) < static_cast<unsigned>(work.width);
+      seen[group] = inside ? *reinterpret_cast<const uint4*>(row + x * work.channels + lane_channel()) : make_uint4(0, 0, 0, 0);
+    }
+  }
+};
+
+/// A lane's products of the pixels of a row, and what comes of them: of a group its output lane / 4 of two pixels, 2·(lane % 4) and
+/// the next.
+template <int kGroups, bool kGoesOn>
+struct Products {
+  static constexpr int kAll = kGroups + (kGoesOn ? 1 : 0);
+  float at[kAll][kPairs][4] = {};
+
+  template <typename T>
+  __device__ __forceinline__ void add(const Pixels<T, kGroups, kGoesOn>& pixels, const uint4* weights) {
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
+    for (int pair = 0; pair < kPairs; ++pair) {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int x = column + tile * kTilePixels + 8 * half + right - 1;
-          const bool inside = static_cast<unsigned>(x) < static_cast<unsigned>(width);
-          seen[right][tile][half] = inside ? *reinterpret_cast<const uint4*>(row + x * channels) : no_pixels();
+      for (int j = 0; j < 2; ++j) {
+        const uint4 weight = weights[(pair * 2 + j) * kWarp];
+        const uint32_t first[2] = {weight.x, weight.z}, second[2] = {weight.y, weight.w};
+#pragma unroll
+        for (int group = 0; group < kAll; ++group) {
+          const uint4& seen = pixels.seen[group];
+          const uint32_t words[2] = {j == 0 ? seen.x : seen.z, j == 0 ? seen.y : seen.w};
+          multiply_add<T>(at[group][pair], first, second, words);
         }
       }
     }
   }
-};
 
-/// Outputs of three rows, as multiply_add has them: the one above the row that is read, that one, and the one below.
-template <int kTiles>
-struct Outputs {
-  float at[kTaps][kTiles][4];
-
-  __device__ __forceinline__ void begin(int row, const float2& bias) {
+  /// Adds to the outputs of the row whose taps `down` these are.
+  __device__ __forceinline__ void add_to(float (&sums)[kGroups][2], int down) const {
+    const int here = lane() % 4, quad = lane() - here;
+    float left[kAll], right[kAll];  // of the lane beside this one; of the last in the quad what the first in the next group's wants
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-      at[row][tile][0] = at[row][tile][2] = bias.x, at[row][tile][1] = at[row][tile][3] = bias.y;
+    for (int group = 0; group < kAll; ++group) {
+      left[group] = __shfl_sync(~0U, of(group, down, 0, 1), quad + (here + 3) % 4);
+      right[group] = __shfl_sync(~0U, of(group, down, 2, group == kGroups ? 1 : 0), quad + (here + 1) % 4);
+    }
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      const float before = group > 0 ? left[group - 1] : kGoesOn ? of(kAll - 1, down, 0, 0) : 0.0F;
+      const float after = group + 1 < kAll ? right[group + 1] : 0.0F;
+      sums[group][0] += of(group, down, 1, 0) + (here == 0 ? before : left[group]) + of(group, down, 2, 1);
+      sums[group][1] += of(group, down, 1, 1) + of(group, down, 0, 0) + (here == 3 ? after : right[group]);
     }
   }
-  __device__ __forceinline__ void go_down() {
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) at[0][tile][i] = at[1][tile][i], at[1][tile][i] = at[2][tile][i];
-    }
+
+ private:
+  /// The product of one of the two pixels with a tap.
+  __device__ __forceinline__ float of(int group, int down, int across, int pixel) const {
+    const int tap = down * kTaps + across;
+    return at[group][tap / 2][tap % 2 * 2 + pixel];
   }
 };
 
-template <typename T, int kTiles>
-__global__ void __launch_bounds__(kThreads, 2) narrow_kernel(const __grid_constant__ NarrowWork<T> work) {
+template <typename T, int kGroups, bool kGoesOn>
+__global__ void __launch_bounds__(kThreads, kBoundBlocks<kGoesOn>) narrow_kernel(const __grid_constant__ NarrowWork<T> work) {
   auto* const weights = reinterpret_cast<uint4*>(shared_memory());
   fill(work, weights);
-  const int pair = lane() % 4 * 2;
-  const float2 bias = work.bias == nullptr ? float2{0.0F, 0.0F} : *reinterpret_cast<const float2*>(work.bias + pair);
+  const int out = lane() / 4;
+  const float bias = work.bias == nullptr ? 0.0F : work.bias[out];
   __syncthreads();
   wait_for_previous();
   let_next_begin();
@@ -94,59 +124,58 @@ __global__ void __launch_bounds__(kThreads, 2) narrow_kernel(const __grid_consta
   if (item >= work.items) return;
   const int of_columns = quotient(item, work.by_columns), image = quotient(of_columns, work.by_strips);
   const int first = (of_columns - image * work.strips) * work.strip_rows, last = min(first + work.strip_rows, work.height);
-  const int column = (item - of_columns * work.columns) * kTiles * kTilePixels + lane() / 4;
-  const T* const x = work.x + int64_t{image} * work.height * work.width * work.channels + lane_channel();
-  T* const y = work.y + int64_t{image} * work.height * work.width * kNarrowOutputs + pair;
+  const int column = (item - of_columns * work.columns) * kGroups * kGroupPixels;
+  const T* const x = work.x + int64_t{image} * work.height * work.width * work.channels;
+  T* const y = work.y + int64_t{image} * work.height * work.width * kNarrowOutputs + out;
 
-  Outputs<kTiles> outputs;
+  // Rows of outputs: the one above the row that is read, that one, and the one below.
+  float sums[kTaps][kGroups][2];
+  const auto begin = [&](float (&row)[kGroups][2]) {
 #pragma unroll
-  for (int row = 0; row < kTaps; ++row) outputs.begin(row, bias);
-  for (int row = first - 1; row <= last; ++row) {
-    if (row >= 0 && row < work.height) {
-      for (int channel = 0; channel < work.channels; channel += kRowChannels) {
-        Row<T, kTiles> read;
-        read.load(x + row * work.width * work.channels + channel, column, work.width, work.channels);
-        const uint4* const of_chunk = weights + channel / kRowChannels * kTaps * kTaps * kWarp + lane();
+    for (int group = 0; group < kGroups; ++group) row[group][0] = row[group][1] = bias;
+  };
 #pragma unroll
-        for (int down = 0; down < kTaps; ++down) {
-          // The output whose tap `down` this row is: of another strip it may be.
-          const int out = row + 1 - down;
-          if (out < first || out >= last) continue;
+  for (auto& row : sums) begin(row);
+  // What is read comes a step before it is wanted.
+  const int last_seen = min(last, work.height - 1);
+  int row = max(first - 1, 0), channel = 0;
+  using Read = Pixels<T, kGroups, kGoesOn>;
+  Read next;
+  next.load(x + row * work.width * work.channels, column, work);
+  for (int at = first - 1; at <= last; ++at) {
+    if (at >= 0 && at < work.height) {
+      Products<kGroups, kGoesOn> products;
+      for (int chunk = 0; chunk < work.channels / kRowChannels; ++chunk) {
+        const Read read = next;
+        if ((channel += kRowChannels) == work.channels) channel = 0, ++row;
+        if (row <= last_seen) next.load(x + row * work.width * work.channels + channel, column, work);
+        products.add(read, weights + chunk * kPairs * 2 * kWarp + lane());
+      }
 #pragma unroll
-          for (int right = 0; right < kTaps; ++right) {
-            const uint4 weight = of_chunk[(down * kTaps + right) * kWarp];
+      for (int down = 0; down < kTaps; ++down) products.add_to(sums[kTaps - 1 - down], down);
+    }
+    if (at > first) {
 #pragma unroll
-            for (int j = 0; j < 2; ++j) {
-              uint32_t factor[2];
-              pair_of(weight, j, factor);
+      for (int group = 0; group < kGroups; ++group) {
 #pragma unroll
-              for (int tile = 0; tile < kTiles; ++tile) {
-                uint32_t pixels[2][2];
-                pair_of(read.seen[right][tile][0], j, pixels[0]), pair_of(read.seen[right][tile][1], j, pixels[1]);
-                multiply_add<T>(outputs.at[kTaps - 1 - down][tile], pixels[0], pixels[1], factor);
-              }
-            }
-          }
+        for (int pixel = 0; pixel < 2; ++pixel) {
+          const int to = column + group * kGroupPixels + lane() % 4 * 2 + pixel;
+          if (to < work.width) round_to(y[((at - 1) * work.width + to) * kNarrowOutputs], sums[0][group][pixel]);
         }
       }
     }
-    if (row > first) {
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
+    for (int group = 0; group < kGroups; ++group) {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int at = column + tile * kTilePixels + 8 * half;
-          const float two[2] = {outputs.at[0][tile][2 * half], outputs.at[0][tile][2 * half + 1]};
-          if (at < work.width) *reinterpret_cast<uint32_t*>(y + ((row - 1) * work.width + at) * kNarrowOutputs) = word_of<T>(two, 0);
-        }
+      for (int pixel = 0; pixel < 2; ++pixel) {
+        sums[0][group][pixel] = sums[1][group][pixel], sums[1][group][pixel] = sums[2][group][pixel];
       }
     }
-    outputs.go_down();
-    outputs.begin(kTaps - 1, bias);
+    begin(sums[kTaps - 1]);
   }
 }
 
-size_t shared_bytes(int64_t channels) { return static_cast<size_t>(kTaps * kTaps * channels * kNarrowOutputs) * 2; }
+size_t shared_bytes(int64_t channels) { return static_cast<size_t>(channels / kRowChannels) * kPairs * 2 * kWarp * sizeof(uint4); }
 
 }  // namespace
 
@@ -156,9 +185,8 @@ bool narrow_serves(const PlainConvolution& call) {
   return call.element != Element::f32 && e.batch > 0 && e.out_height > 0 && e.out_width > 0 && e.kernel == kTaps && e.stride == 1 &&
          e.padding == 1 && e.out_height == e.height && e.out_width == e.width && e.out_channels == kNarrowOutputs &&
          call.channels > 0 && call.channels % kRowChannels == 0 && shared_bytes(call.channels) <= kMostShared &&
-         e.height * e.width * std::max<int64_t>(call.channels, kNarrowOutputs) <= most &&
-         e.batch * e.height * blocks_for(e.width, kTilePixels) <= most && aligned_16(call.x) && aligned_16(call.weight) &&
-         is_aligned(call.y, 4) && is_aligned(call.bias, 8);
+         e.height * e.width * std::max<int64_t>(call.channels, kNarrowOutputs) <= most && e.batch * e.height * e.width <= most &&
+         aligned_16(call.x) && aligned_16(call.weight) && is_aligned(call.y, 2) && is_aligned(call.bias, 4);
 }
 
 void narrow_convolution(const PlainConvolution& call, Stream stream) {
@@ -166,24 +194,25 @@ void narrow_convolution(const PlainConvolution& call, Stream stream) {
   const ConvolutionExtents& e = call.extents;
   dispatch_half(call.element, [&](auto type) {
     using T = typename decltype(type)::type;
-    const auto launch_with = [&](auto kernel, int tiles) {
+    const auto launch_with = [&](auto kernel, int groups) {
       NarrowWork<T> work{};
       work.x = static_cast<const T*>(call.x), work.weight = static_cast<const T*>(call.weight);
       work.bias = call.bias, work.y = static_cast<T*>(call.y);
       work.height = static_cast<int>(e.height), work.width = static_cast<int>(e.width);
       work.channels = static_cast<int>(call.channels);
-      work.columns = static_cast<int>(blocks_for(e.width, tiles * kTilePixels));
+      work.columns = static_cast<int>(blocks_for(e.width, groups * kGroupPixels));
       // A strip reads two rows more than it has.
-      int rows = kMostStripRows;
+      int rows = call.strip_rows > 0 ? static_cast<int>(std::min<int64_t>(call.strip_rows, kMostStripRows)) : kMostStripRows;
       const auto items = [&] { return e.batch * blocks_for(e.height, rows) * work.columns; };
-      while (rows > 1 && items() < processors() * kWarpsWanted) rows /= 2;
+      while (call.strip_rows == 0 && rows > 1 && items() < processors() * kWarpsWanted) rows /= 2;
       work.strip_rows = rows, work.strips = static_cast<int>(blocks_for(e.height, rows));
       work.items = static_cast<int>(items());
       work.by_columns = divisor(work.columns), work.by_strips = divisor(work.strips);
       launch_overlapping(kernel, dim3(blocks_for(work.items, kWarps)), kThreads, shared_bytes(call.channels), stream, work);
     };
-    if (e.width > kTilePixels) return launch_with(narrow_kernel<T, 2>, 2);
-    launch_with(narrow_kernel<T, 1>, 1);
+    if (e.width <= 2 * kGroupPixels) return launch_with(narrow_kernel<T, 2, false>, 2);
+    if (e.width <= 4 * kGroupPixels) return launch_with(narrow_kernel<T, 4, false>, 4);
+    launch_with(narrow_kernel<T, 4, true>, 4);
   });
 }
 

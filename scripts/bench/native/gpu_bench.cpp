@@ -267,8 +267,8 @@ int main(int count, char** arguments) {
       }
       const auto model = on_cpu[i]->to({kGpu, dtype});
       for (const auto batch : models[i].batches) {
-        const bool is_enough = batch > 512 && dtype != at::kBFloat16;  // the largest takes long, and tells no more of others
-        if (!is_enough) bench_forward(report, models[i], model, flop[i], batch, seconds);
+        const bool is_skipped = batch > 512 && dtype != at::kBFloat16;  // the largest takes long: of one dtype it is enough
+        if (!is_skipped) bench_forward(report, models[i], model, flop[i], batch, seconds);
       }
       if (i > 0 || dtype != at::kBFloat16) continue;
       {

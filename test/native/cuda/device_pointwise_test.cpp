@@ -110,9 +110,12 @@ TEST("the pixels of four images become one's that is twice as wide and high") {
       interleave_phases(call, device_z.get(), y.get(), nullptr);
       std::vector<unsigned char> expected;
       for (int64_t i = 0; i < 4 * call.batch * call.height * call.width; ++i) {
-        const int64_t column = i % (2 * call.width), row = i / (2 * call.width) % (2 * call.height), image = i / (4 * call.width * call.height);
-        const int64_t from = ((row % 2 * 2 + column % 2) * call.batch + image) * call.height * call.width + row / 2 * call.width + column / 2;
-        for (int64_t byte = 0; byte < call.pixel_bytes; ++byte) expected.push_back(z[static_cast<size_t>(from * call.pixel_bytes + byte)]);
+        const int64_t column = i % (2 * call.width), row_of_all = i / (2 * call.width), row = row_of_all % (2 * call.height);
+        const int64_t phase = row % 2 * 2 + column % 2, image = phase * call.batch + row_of_all / (2 * call.height);
+        const int64_t pixel = (image * call.height + row / 2) * call.width + column / 2;
+        for (int64_t byte = 0; byte < call.pixel_bytes; ++byte) {
+          expected.push_back(z[static_cast<size_t>(pixel * call.pixel_bytes + byte)]);
+        }
       }
       EXPECT(y.values() == expected);
       EXPECT(y.margins_hold());

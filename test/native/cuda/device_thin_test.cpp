@@ -26,8 +26,8 @@ TEST("thin convolutions, within the output's rounding") {
 
 TEST("more pixels than the warps have tiles at once") {
   // A warp has two tiles, but for the last block's.
-  PlainCase(kThin, {.batch = 1, .height = 259, .width = 255, .channels = 1, .out_channels = 32, .kernel = 1, .padding = 0}, Element::bf16, true)
-      .expect_right();
+  const Shape shape{.batch = 1, .height = 259, .width = 255, .channels = 1, .out_channels = 32, .kernel = 1, .padding = 0};
+  PlainCase(kThin, shape, Element::bf16, true).expect_right();
 }
 
 TEST("a pixel reaches no further than its taps do, whatever it holds") {

@@ -46,15 +46,17 @@ inline void __syncthreads() {
   emulation::cluster->block().barrier.arrive_and_wait();
 }
 
-/// Of all threads of a warp: the value that lane ^ other has.
-inline float __shfl_xor_sync(unsigned, float v, int other) {
+/// Of all threads of a warp: the value that lane `from` has.
+inline float __shfl_sync(unsigned, float v, int from) {
   emulation::Warp& warp = emulation::cluster->warp();
-  const unsigned lane = threadIdx.x % 32;
-  warp.lanes[lane] = v;
+  warp.lanes[threadIdx.x % 32] = v;
   warp.barrier.arrive_and_wait();
-  const float theirs = warp.lanes[lane ^ static_cast<unsigned>(other)];
+  const float theirs = warp.lanes[static_cast<unsigned>(from) % 32];
   warp.barrier.arrive_and_wait();
   return theirs;
+}
+inline float __shfl_xor_sync(unsigned all, float v, int other) {
+  return __shfl_sync(all, v, static_cast<int>(threadIdx.x % 32) ^ other);
 }
 
 namespace emulation {
@@ -87,6 +89,9 @@ T min(T a, T b) { return b < a ? b : a; }
 template <typename T>
 T max(T a, T b) { return a < b ? b : a; }
 
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
 struct alignas(16) uint4 {
   uint32_t x, y, z, w;
 };
@@ -96,6 +101,7 @@ struct alignas(8) float2 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
+inline uint2 make_uint2(uint32_t x, uint32_t y) { return {x, y}; }
 inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
 
 inline uint32_t __float_as_uint(float v) { return std::bit_cast<uint32_t>(v); }

@@ -61,7 +61,8 @@ struct Case {
   /// The convolution alone by cuDNN, with bias and residual in its kernel, if that serves.
   bool by_cudnn(const at::Tensor& y) const {
     const auto x = call.doubles ? cuda::upsample_nearest(call.x) : call.x;
-    return cuda::convolution_bias_residual({x, call.weight, bias, call.residual, call.stride, {call.padding, call.padding}, {padding_after, padding_after}}, y);
+    const std::array<int64_t, 2> before{call.padding, call.padding}, after{padding_after, padding_after};
+    return cuda::convolution_bias_residual({x, call.weight, bias, call.residual, call.stride, before, after}, y);
   }
 
   at::Tensor expected, bias;
@@ -149,7 +150,7 @@ TEST("a first layer, of few channels, and a last one, of few outputs") {
   for (const auto dtype : {at::kHalf, at::kBFloat16}) {
     const double tolerance = dtype == at::kHalf ? 1e-3 : 8e-3;
     for (const Ends& ends : {Ends{3, 128, 32}, {1, 32, 28}, {2, 96, 7}, {4, 64, 8}, {128, 3, 32}, {32, 1, 28}}) {
-      for (const int64_t batch : {1, 5, 64}) {
+      for (const int64_t batch : {1, 5, 64, 256}) {
         const auto weight = draw_weight(ends.out, ends.in, 3, dtype, 1), bias = draw({ends.out}, dtype, 2);
         const auto x = draw({batch, ends.in, ends.size, ends.size}, dtype, 3);
         const CudaConvolution layer(weight.to(kGpu), {bias.to(kGpu), bias.to(kGpu, at::kFloat)}, {ends.in, ends.out, 3, 1, 1});
