@@ -34,9 +34,8 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 }
 
 // Blocks of a cluster run at once, on processors near each other, and read each other's shared memory (CUDA C++ Programming Guide,
-// "Distributed Shared Memory"); from compute capability 9 on.
+// "Distributed Shared Memory"); from compute capability 9 on. Their barriers are for whole warps.
 
-// Of these three, whole warps call each.
 /// The cluster's threads meet, and see what each wrote to shared memory before.
 __device__ __forceinline__ void cluster_meet() {
 #ifndef __CUDACC__
