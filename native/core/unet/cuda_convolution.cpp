@@ -163,7 +163,10 @@ at::Tensor CudaConvolution::by_our_kernel(const at::Tensor& x, const Convolution
   const bool can_be_narrow = weight.size(0) == cuda::narrow_outputs && shape_.before == Before::nothing && !residual.defined() &&
                              !past.x.defined() && divisor == 1;
   if (can_be_narrow) {
-    narrow_.run(x, [&] { split_k() || narrow(); }, narrow);
+    const auto other = [&] {
+      if (!split_k()) narrow();
+    };
+    narrow_.run(x, other, narrow);
   } else {
     split_k();
   }

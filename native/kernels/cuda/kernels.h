@@ -139,7 +139,7 @@ struct PlainConvolution {
   ConvolutionExtents extents;
   const float* bias;  // [out_channels], or null
   void* y;            // [batch, out_height, out_width, out_channels]
-  int64_t strip_rows = 0;  // of narrow_convolution's strips at most; 0: as many as leave all processors busy
+  int64_t strip_rows = 0;  // of narrow_convolution's strips at most, and no more than 8; 0: as many as leave every processor some
 };
 constexpr int kThinProducts = 32, kThinOutputs = 32;
 /// For so few channels that kernel²·channels ≤ 32, and output channels in multiples of 32. weight: [out_channels, 32], taps times

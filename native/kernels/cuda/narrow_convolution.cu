@@ -41,19 +41,24 @@ __device__ __forceinline__ void fill(const NarrowWork<T>& work, uint4* weights) 
   }
 }
 
-/// kGroups·8 pixels of a row, and where the row goes on on both sides, the neighbours of its ends in one group more.
+/// Groups of pixels: where the row goes on on both sides, there is one more, whose first two are the neighbours of the others' ends,
+/// the left one and the right one; its other six are zeros.
+template <int kGroups, bool kGoesOn>
+constexpr int kAllGroups = kGroups + (kGoesOn ? 1 : 0);
+
+/// Of a row.
 template <typename T, int kGroups, bool kGoesOn>
 struct Pixels {
-  static constexpr int kAll = kGroups + (kGoesOn ? 1 : 0);
+  static constexpr int kAll = kAllGroups<kGroups, kGoesOn>, kNone = -1;
   uint4 seen[kAll];
 
   /// Of kRowChannels channels; `column`: the first pixel.
   __device__ __forceinline__ void load(const T* row, int column, const NarrowWork<T>& work) {
-    const int at = lane() / 4;
+    const int pixel = lane() / 4;
 #pragma unroll
     for (int group = 0; group < kAll; ++group) {
-      const int end = at == 0 ? column - 1 : at == 1 ? column + kGroups * kGroupPixels : -1;
-      const int x = group == kGroups ? end : column + group * kGroupPixels + at;
+      const int neighbour = pixel == 0 ? column - 1 : pixel == 1 ? column + kGroups * kGroupPixels : kNone;
+      const int x = group == kGroups ? neighbour : column + group * kGroupPixels + pixel;
       const bool inside = static_cast<unsigned>(x) < static_cast<unsigned>(work.width);
       seen[group] = inside ? *reinterpret_cast<const uint4*>(row + x * work.channels + lane_channel()) : make_uint4(0, 0, 0, 0);
     }
@@ -64,7 +69,7 @@ struct Pixels {
 /// the next.
 template <int kGroups, bool kGoesOn>
 struct Products {
-  static constexpr int kAll = kGroups + (kGoesOn ? 1 : 0);
+  static constexpr int kAll = kAllGroups<kGroups, kGoesOn>;
   float at[kAll][kPairs][4] = {};
 
   template <typename T>
@@ -88,7 +93,9 @@ struct Products {
   /// Adds to the outputs of the row whose taps `down` these are.
   __device__ __forceinline__ void add_to(float (&sums)[kGroups][2], int down) const {
     const int here = lane() % 4, quad = lane() - here;
-    float left[kAll], right[kAll];  // of the lane beside this one; of the last in the quad what the first in the next group's wants
+    // What the taps on both sides see: the pixel before the lane's two, and the one after. A quad's first lane has in left what the next
+    // group's first wants, its group's last pixel; its last has in right what the group before wants, its group's first.
+    float left[kAll], right[kAll];
 #pragma unroll
     for (int group = 0; group < kAll; ++group) {
       left[group] = __shfl_sync(~0U, of(group, down, 0, 1), quad + (here + 3) % 4);
@@ -123,44 +130,44 @@ __global__ void __launch_bounds__(kThreads, kBoundBlocks<kGoesOn>) narrow_kernel
   const int item = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
   if (item >= work.items) return;
   const int of_columns = quotient(item, work.by_columns), image = quotient(of_columns, work.by_strips);
-  const int first = (of_columns - image * work.strips) * work.strip_rows, last = min(first + work.strip_rows, work.height);
+  const int first = (of_columns - image * work.strips) * work.strip_rows, end = min(first + work.strip_rows, work.height);
   const int column = (item - of_columns * work.columns) * kGroups * kGroupPixels;
   const T* const x = work.x + int64_t{image} * work.height * work.width * work.channels;
   T* const y = work.y + int64_t{image} * work.height * work.width * kNarrowOutputs + out;
 
-  // Rows of outputs: the one above the row that is read, that one, and the one below.
+  // Rows of outputs: the one above the row that is read, that one, and the one below. Some are another strip's: nobody stores them.
   float sums[kTaps][kGroups][2];
-  const auto begin = [&](float (&row)[kGroups][2]) {
+  const auto begin = [&](float (&of_row)[kGroups][2]) {
 #pragma unroll
-    for (int group = 0; group < kGroups; ++group) row[group][0] = row[group][1] = bias;
+    for (int group = 0; group < kGroups; ++group) of_row[group][0] = of_row[group][1] = bias;
   };
 #pragma unroll
-  for (auto& row : sums) begin(row);
+  for (auto& of_row : sums) begin(of_row);
   // What is read comes a step before it is wanted.
-  const int last_seen = min(last, work.height - 1);
-  int row = max(first - 1, 0), channel = 0;
+  const int last_row = min(end, work.height - 1);
+  int next_row = max(first - 1, 0), next_channel = 0;
   using Read = Pixels<T, kGroups, kGoesOn>;
   Read next;
-  next.load(x + row * work.width * work.channels, column, work);
-  for (int at = first - 1; at <= last; ++at) {
-    if (at >= 0 && at < work.height) {
+  next.load(x + next_row * work.width * work.channels, column, work);
+  for (int row = first - 1; row <= end; ++row) {
+    if (row >= 0 && row < work.height) {
       Products<kGroups, kGoesOn> products;
       for (int chunk = 0; chunk < work.channels / kRowChannels; ++chunk) {
         const Read read = next;
-        if ((channel += kRowChannels) == work.channels) channel = 0, ++row;
-        if (row <= last_seen) next.load(x + row * work.width * work.channels + channel, column, work);
+        if ((next_channel += kRowChannels) == work.channels) next_channel = 0, ++next_row;
+        if (next_row <= last_row) next.load(x + next_row * work.width * work.channels + next_channel, column, work);
         products.add(read, weights + chunk * kPairs * 2 * kWarp + lane());
       }
 #pragma unroll
       for (int down = 0; down < kTaps; ++down) products.add_to(sums[kTaps - 1 - down], down);
     }
-    if (at > first) {
+    if (row > first) {
 #pragma unroll
       for (int group = 0; group < kGroups; ++group) {
 #pragma unroll
         for (int pixel = 0; pixel < 2; ++pixel) {
           const int to = column + group * kGroupPixels + lane() % 4 * 2 + pixel;
-          if (to < work.width) round_to(y[((at - 1) * work.width + to) * kNarrowOutputs], sums[0][group][pixel]);
+          if (to < work.width) round_to(y[((row - 1) * work.width + to) * kNarrowOutputs], sums[0][group][pixel]);
         }
       }
     }
@@ -182,11 +189,14 @@ size_t shared_bytes(int64_t channels) { return static_cast<size_t>(channels / kR
 bool narrow_serves(const PlainConvolution& call) {
   constexpr int64_t most = 0x3FFFFFFF;  // an image's elements and the strips are counted in 32 bits
   const ConvolutionExtents& e = call.extents;
-  return call.element != Element::f32 && e.batch > 0 && e.out_height > 0 && e.out_width > 0 && e.kernel == kTaps && e.stride == 1 &&
-         e.padding == 1 && e.out_height == e.height && e.out_width == e.width && e.out_channels == kNarrowOutputs &&
-         call.channels > 0 && call.channels % kRowChannels == 0 && shared_bytes(call.channels) <= kMostShared &&
-         e.height * e.width * std::max<int64_t>(call.channels, kNarrowOutputs) <= most && e.batch * e.height * e.width <= most &&
-         aligned_16(call.x) && aligned_16(call.weight) && is_aligned(call.y, 2) && is_aligned(call.bias, 4);
+  const int64_t of_pixel = std::max<int64_t>(call.channels, kNarrowOutputs);
+  if (std::max({e.batch, e.height, e.width, of_pixel}) > most) return false;
+  const bool is_counted = e.height * e.width <= most && e.height * e.width * of_pixel <= most && e.batch * e.height * e.width <= most;
+  const bool keeps_size = e.kernel == kTaps && e.stride == 1 && e.padding == 1 && e.out_height == e.height && e.out_width == e.width;
+  return is_counted && keeps_size && call.element != Element::f32 && e.batch > 0 && e.height > 0 && e.width > 0 &&
+         e.out_channels == kNarrowOutputs && call.channels > 0 && call.channels % kRowChannels == 0 &&
+         shared_bytes(call.channels) <= kMostShared && call.strip_rows >= 0 && aligned_16(call.x) && aligned_16(call.weight) &&
+         is_aligned(call.y, 2) && is_aligned(call.bias, 4);
 }
 
 void narrow_convolution(const PlainConvolution& call, Stream stream) {

@@ -10,7 +10,7 @@ Shape narrow(int64_t batch, int64_t height, int64_t width, int64_t channels) {
 }
 // Groups of two, of four, and several of four, whole and not.
 const Shape kShapes[] = {narrow(1, 1, 1, 32),   narrow(2, 5, 7, 32),  narrow(3, 9, 16, 64), narrow(1, 3, 17, 32),
-                         narrow(1, 8, 32, 128), narrow(1, 9, 33, 96), narrow(1, 4, 70, 64)};
+                         narrow(1, 8, 32, 128), narrow(1, 9, 33, 96), narrow(3, 9, 70, 32)};
 
 const PlainKernel kNarrow{narrow_serves, narrow_convolution};
 
@@ -27,7 +27,7 @@ TEST("the bits do not depend on the strips, nor on the batch, which makes them l
     PlainCase given(kNarrow, shape, Element::bf16, true);
     given.call.strip_rows = 1;
     const auto bits = given.run();
-    for (const int64_t rows : {2, 3, 4, 8, 100, 0}) {
+    for (const int64_t rows : {2, 3, 4, 8, 0}) {
       given.call.strip_rows = rows;
       EXPECT(values::same(given.run(), bits));
     }
@@ -66,6 +66,10 @@ TEST("narrow calls that the kernel can't read are not served") {
   EXPECT(!serves([](PlainConvolution& call) {
     call.extents.height = call.extents.out_height = call.extents.width = call.extents.out_width = 1 << 13;
   }));
+  EXPECT(!serves([](PlainConvolution& call) {
+    call.extents.height = call.extents.out_height = call.extents.width = call.extents.out_width = int64_t{1} << 32;
+  }));
+  EXPECT(!serves([](PlainConvolution& call) { call.strip_rows = -1; }));
   EXPECT(!serves([&](PlainConvolution& call) { call.x = shifted(call.x); }));
   EXPECT(!serves([&](PlainConvolution& call) { call.y = const_cast<unsigned char*>(shifted(call.y, 1)); }));
   EXPECT(!serves([&](PlainConvolution& call) { call.weight = shifted(call.weight); }));
