@@ -179,13 +179,15 @@ TEST("a first layer, of few channels, and a last one, of few outputs") {
   }
 }
 
-/// Norms and convolutions in turn, as in a UNet, each of the result of the one before; some of the norms write over it.
+/// Norms and convolutions in turn, as in a UNet, each of the result of the one before; some of the norms write over it. Then a last one
+/// to few channels, and a norm that writes over what it reads.
 class Chain {
  public:
   Chain(int64_t channels, int64_t size) : x(nhwc(draw({2, channels, size, size}, at::kBFloat16, 1))) {
     for (uint64_t layer = 0; layer < 12; ++layer) {
       weights_.push_back(nhwc(draw_weight(channels, channels, 3, at::kBFloat16, 2 + layer)));
     }
+    last_ = nhwc(draw_weight(cuda::narrow_outputs, channels, 3, at::kBFloat16, 50));
     ones_ = at::ones({channels}, x.options().dtype(at::kFloat)), zeros_ = at::zeros_like(ones_);
     cuda::synchronize(kGpu);
   }
@@ -193,14 +195,17 @@ class Chain {
   /// after_each is called between any two.
   template <typename AfterEach>
   at::Tensor run(const AfterEach& after_each) const {
+    const auto norm = [&](const at::Tensor& from, const at::Tensor& to) {
+      cuda::group_norm(from, {}, to, {}, 32,
+                       {ones_.const_data_ptr<float>(), zeros_.const_data_ptr<float>(), nullptr, nullptr, 0, 1e-5F,
+                        kernels::NormActivation::silu});
+      after_each();
+    };
     auto h = x;
     for (size_t layer = 0; layer < weights_.size(); ++layer) {
       const bool in_place = layer % 2 == 1;
       const auto normed = in_place ? h : at::empty_like(h);
-      cuda::group_norm(h, {}, normed, {}, 32,
-                       {ones_.const_data_ptr<float>(), zeros_.const_data_ptr<float>(), nullptr, nullptr, 0, 1e-5F,
-                        kernels::NormActivation::silu});
-      after_each();
+      norm(h, normed);
       const auto y = at::empty_like(h);
       EXPECT(cuda::split_k_convolution({.x = normed, .weight = weights_[layer], .bias = zeros_,
                                         .residual = in_place ? at::Tensor() : h, .past = {}, .stride = 1, .padding = 1,
@@ -208,13 +213,19 @@ class Chain {
       after_each();
       h = y;
     }
-    return h;
+    const auto y = at::empty({x.size(0), cuda::narrow_outputs, x.size(2), x.size(3)},
+                             x.options().memory_format(at::MemoryFormat::ChannelsLast));
+    norm(h, h);
+    EXPECT(cuda::narrow_convolution({h, last_, zeros_.narrow(0, 0, cuda::narrow_outputs), 3, 1, 1}, y));
+    after_each();
+    norm(h, h);
+    return at::cat({h, y}, 1);
   }
 
   const at::Tensor x;
 
  private:
-  at::Tensor ones_, zeros_;
+  at::Tensor ones_, zeros_, last_;
   std::vector<at::Tensor> weights_;
 };
 
