@@ -215,6 +215,7 @@ sanitize() { # NAME LIMIT TOOL [FILE]: a part of its own
 sanitize memcheck 100 memcheck
 sanitize 'racecheck norm' 100 racecheck device_group_norm_test
 sanitize 'racecheck split-k' 100 racecheck device_split_k_test
+sanitize 'racecheck narrow' 100 racecheck device_narrow_test
 if [ -x "$BUILD/gpu_tests" ]; then
   GPU_SECONDS=$((SECONDS_IN_ALL - SECONDS))
   [ "$GPU_SECONDS" -gt 125 ] && GPU_SECONDS=125

@@ -9,7 +9,7 @@ namespace {
 
 using namespace split_k;
 
-constexpr int kWarps = 8, kThreads = 32 * kWarps;
+constexpr int kWarps = 8, kThreads = kWarp * kWarps;
 
 /// So many pixels with so many channels each.
 template <int kRowCount, int kOutCount>
@@ -119,7 +119,7 @@ __device__ __forceinline__ void finish(const Work<T>& work, const float* sums, i
 template <typename T, typename Tile>
 __global__ void __launch_bounds__(kThreads) split_k_kernel(const __grid_constant__ Work<T> work) {
   constexpr int kStages = Tile::kStages;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int first_row = static_cast<int>(blockIdx.x) * Tile::kRows, first_out = static_cast<int>(blockIdx.y) * Tile::kOuts;
   const int first = work.steps * warp / kWarps, last = work.steps * (warp + 1) / kWarps;
 

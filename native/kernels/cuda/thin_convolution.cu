@@ -9,7 +9,7 @@ namespace {
 
 static_assert(kThinProducts == kRowChannels);
 
-constexpr int kWarps = 4, kThreads = 32 * kWarps, kTileRows = 16;
+constexpr int kWarps = 4, kThreads = kWarp * kWarps, kTileRows = 16;
 
 template <typename T>
 struct ThinWork {
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(const __grid_constant__ 
       }
     }
   }
-  const int warps = static_cast<int>(gridDim.x) * kWarps, warp = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
+  const int warps = static_cast<int>(gridDim.x) * kWarps, warp = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
   wait_for_previous();
   for (int first_row = warp * kTileRows; first_row < work.pixels.rows; first_row += warps * kTileRows) {
     const int rows[2] = {first_row + quad, first_row + quad + 8};
