@@ -4,20 +4,42 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 namespace nd {
 namespace {
 
-/// NaN stays, as torch.clamp has it.
-float unit(float x) {
-  const float shifted = x / 2 + 0.5F;
-  return shifted < 0 ? 0 : shifted > 1 ? 1 : shifted;
+constexpr int64_t kBlock = 256;  // pixels of a channel: what is written with gaps between is not vectorized
+
+/// x/2 + 1/2 in [0, 1]. NaN stays, as torch.clamp has it, or is 0. Comparisons that don't trap, so that GCC vectorizes them.
+template <bool kKeepsNaN>
+void to_units(const float* x, float* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float shifted = x[i] / 2 + 0.5F;
+    const bool stays = kKeepsNaN ? !std::isless(shifted, 0.0F) : std::isgreater(shifted, 0.0F);
+    const float positive = stays ? shifted : 0.0F;
+    to[i] = std::isgreater(positive, 1.0F) ? 1.0F : positive;
+  }
 }
-void write(float x, float& to) { to = unit(x); }
-/// Adding and taking away 1.5·2²³ rounds to nearest, ties to even. NaN is black: no byte stands for it.
-void write(float x, uint8_t& to) {
-  const float level = (unit(x) * 255 + 12582912.0F) - 12582912.0F;
-  to = level > 0 ? static_cast<uint8_t>(level) : 0;
+
+void to_values(const float* x, float* to, int64_t count) { to_units<true>(x, to, count); }
+/// Adding 1.5·2²³ rounds to nearest, ties to even, and leaves the level in the lowest bits. NaN is black: no byte stands for it.
+void to_values(const float* x, uint8_t* to, int64_t count) {
+  float units[kBlock];
+  to_units<false>(x, units, count);
+  for (int64_t i = 0; i < count; ++i) to[i] = static_cast<uint8_t>(std::bit_cast<uint32_t>(units[i] * 255 + 12582912.0F));
+}
+
+/// Pixels of one channel, into every channels-th place.
+template <typename T>
+void write_channel(const float* from, T* to, int64_t channels, int64_t count) {
+  T values[kBlock];
+  for (int64_t first = 0; first < count; first += kBlock) {
+    const int64_t pixels = std::min(kBlock, count - first);
+    to_values(from + first, values, pixels);
+    for (int64_t i = 0; i < pixels; ++i) to[(first + i) * channels] = values[i];
+  }
 }
 
 /// Pixels below which a second thread costs more than it saves.
@@ -30,9 +52,8 @@ void write_all(const float* from, T* to, int64_t batch, int64_t channels, int64_
     for (int64_t at = begin; at < end;) {
       const int64_t sample = at / pixels, first = at % pixels, last = std::min(pixels, first + end - at);
       for (int64_t channel = 0; channel < channels; ++channel) {
-        const float* plane = from + (sample * channels + channel) * pixels;
-        T* image = to + sample * pixels * channels + channel;
-        for (int64_t pixel = first; pixel < last; ++pixel) write(plane[pixel], image[pixel * channels]);
+        write_channel(from + (sample * channels + channel) * pixels + first, to + (sample * pixels + first) * channels + channel, channels,
+                    last - first);
       }
       at += last - first;
     }

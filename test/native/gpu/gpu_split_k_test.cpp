@@ -164,6 +164,8 @@ TEST("a first layer, of few channels, and a last one, of few outputs") {
           return at::constant_pad_nd(values, padding);
         };
         const auto taps = is_narrow ? nhwc(wide(weight)) : cuda::thin_weight(weight.to(kGpu));
+        EXPECT(taps.defined() == (ends.in != 4));  // 9 taps of 4 channels are more than a product's 32
+        if (!taps.defined()) continue;
         const auto floats = (is_narrow ? wide(bias) : bias).to(kGpu, at::kFloat);
         const auto y = at::empty({batch, taps.size(0), ends.size, ends.size},
                                  at::device(kGpu).dtype(dtype).memory_format(at::MemoryFormat::ChannelsLast));
