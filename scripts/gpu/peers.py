@@ -23,21 +23,19 @@ import threading
 import time
 from pathlib import Path
 
-# max-autotune, which tunes by coordinate descent too, with cuDNN's and cuBLAS's kernels alone; with Triton's among them it
-# compiles for many minutes.
-LIBRARIES = "max-autotune, libraries"
+# Both tune by coordinate descent. Inductor chooses among cuDNN's and cuBLAS's kernels alone, or Triton's too: torch 2.11 compiles each of
+# those twice, the second time one by one.
+LIBRARIES, WITH_TRITON = "max-autotune, libraries", "max-autotune"
+TRITON_SECONDS = 600  # for such an arm
 # The most telling first: what is late is left out.
 ARMS = [("cifar10", 64, LIBRARIES), ("cifar10", 64, "eager"), ("cifar10", 1, LIBRARIES), ("cifar10", 1, "eager"),
         ("cifar10", 256, LIBRARIES), ("cifar10", 256, "eager"), ("church", 1, LIBRARIES), ("church", 1, "eager"),
-        ("cifar10", 64, "max-autotune"), ("cifar10", 1, "max-autotune"), ("cifar10", 256, "max-autotune"),
-        ("church", 1, "max-autotune")]
+        ("cifar10", 64, WITH_TRITON), ("cifar10", 1, WITH_TRITON), ("cifar10", 256, WITH_TRITON), ("church", 1, WITH_TRITON)]
 # What starts before it is quiet: eager beside the same model and batch compiled.
 AHEAD = ARMS[:4]
 READY = "ready"  # an arm that is held says that it can be measured, and waits for a line
 BUSY = "compiledWhileBusy"
 LAST_SECONDS = 5  # of --seconds: for ending an arm, and writing
-# With Triton's kernels: torch 2.11 compiles each choice twice, the second time one by one.
-TRITON_SECONDS = 600
 
 
 def compiled(model, mode):
@@ -240,7 +238,7 @@ def run_ahead(options, results, left):
 def run(arm, options, results, left):
     if results.has(arm):
         return
-    limit = min(left(), TRITON_SECONDS if arm[2] == "max-autotune" else options.arm_seconds)
+    limit = min(left(), TRITON_SECONDS if arm[2] == WITH_TRITON else options.arm_seconds)
     if limit < 10:
         return results.add(arm, {"leftOut": "no time"})
     results.add(arm, Arm(arm).result(limit))
